@@ -10,13 +10,58 @@
 //! leniently and ECE and CWR kept.
 #![forbid(unsafe_code)]
 
+mod arp;
+pub mod checksum;
+mod emit;
+mod frame;
+mod icmp;
 mod ip;
+mod ndp;
 mod options;
 mod segment;
+mod tcp;
 
-pub use ip::IpInfo;
+pub use arp::{ARP_FRAME_LEN, Arp, ArpOperation, emit_arp};
+pub use emit::{IpEmit, Link, TxChecksum, emit_tcp, tcp_headers_len};
+pub use frame::{Frame, Packet, parse};
+pub use icmp::{Embedded, IcmpError, IcmpErrorKind, echo_reply_len, emit_echo_reply};
+pub use ip::{IpInfo, MAX_EXTENSION_HEADERS};
+pub use ndp::{
+    NEIGHBOR_FRAME_LEN, NeighborAdvertisement, NeighborSolicitation, emit_neighbor_advertisement,
+    emit_neighbor_solicitation, multicast_mac, solicited_node,
+};
 pub use options::{SackBlocks, TcpOptions, Timestamps};
 pub use segment::{Flags, Segment};
 
 /// Length of an Ethernet header, in bytes.
 pub const ETHERNET_HEADER: usize = 14;
+
+/// The EtherTypes that are spoken here (IEEE 802 numbers).
+mod ethertype {
+    pub(crate) const IPV4: u16 = 0x0800;
+    pub(crate) const ARP: u16 = 0x0806;
+    pub(crate) const IPV6: u16 = 0x86dd;
+}
+
+/// The IP protocol numbers that are spoken here (IANA).
+mod protocol {
+    pub(crate) const HOP_BY_HOP: u8 = 0;
+    pub(crate) const ICMPV4: u8 = 1;
+    pub(crate) const TCP: u8 = 6;
+    pub(crate) const ROUTING: u8 = 43;
+    pub(crate) const FRAGMENT: u8 = 44;
+    pub(crate) const ICMPV6: u8 = 58;
+    pub(crate) const DESTINATION_OPTIONS: u8 = 60;
+}
+
+/// The big-endian `u16` at `at` of a header whose length is known.
+#[inline(always)]
+fn be16<const N: usize>(header: &[u8; N], at: usize) -> u16 {
+    u16::from_be_bytes([header[at], header[at + 1]])
+}
+
+/// The big-endian `u32` at `at` of a header whose length is known.
+#[inline(always)]
+fn be32<const N: usize>(header: &[u8; N], at: usize) -> u32 {
+    u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+}

@@ -10,8 +10,19 @@ use core::fmt;
 
 use crore_base::{SeqNum, WindowScale};
 
+use crate::be32;
+
 /// The most that a TCP header can carry in options, in bytes.
 const OPTIONS_MAX: usize = 40;
+
+// Kinds (IANA, TCP Option Kind Numbers).
+const END: u8 = 0;
+const NOP: u8 = 1;
+const MSS: u8 = 2;
+const WINDOW_SCALE: u8 = 3;
+const SACK_PERMITTED: u8 = 4;
+const SACK: u8 = 5;
+const TIMESTAMPS: u8 = 8;
 
 /// The options of one segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -38,7 +49,110 @@ impl TcpOptions {
         fixed + self.sack_len(OPTIONS_MAX - fixed)
     }
 
-    /// Length of all but the SACK blocks, a multiple of 4, at most 24. An
+    /// Reads options as leniently as deployed stacks do: an unknown kind, or a
+    /// known one of another length than its own, is skipped; one that has no
+    /// length, or runs past the header, ends the reading, and what came before
+    /// it stands; of several of a kind the last one counts.
+    #[inline]
+    pub fn parse(bytes: &[u8]) -> Self {
+        // Nearly each segment of a connection carries exactly this (the layout
+        // that RFC 7323 appendix A recommends).
+        if let &[NOP, NOP, TIMESTAMPS, 10, a, b, c, d, e, f, g, h] = bytes {
+            return Self {
+                timestamps: Some(Timestamps {
+                    value: u32::from_be_bytes([a, b, c, d]),
+                    echo: u32::from_be_bytes([e, f, g, h]),
+                }),
+                ..Self::default()
+            };
+        }
+        let mut options = Self::default();
+        if !bytes.is_empty() {
+            options.parse_any(bytes);
+        }
+        options
+    }
+
+    fn parse_any(&mut self, mut bytes: &[u8]) {
+        loop {
+            match *bytes {
+                [] | [END, ..] => return,
+                [NOP, ref rest @ ..] => bytes = rest,
+                [kind, len, ref rest @ ..] => {
+                    let Some((body, rest)) = usize::from(len)
+                        .checked_sub(2)
+                        .and_then(|len| rest.split_at_checked(len))
+                    else {
+                        return;
+                    };
+                    self.take(kind, body);
+                    bytes = rest;
+                }
+                [_] => return,
+            }
+        }
+    }
+
+    /// Takes one option in, without its kind and length.
+    fn take(&mut self, kind: u8, body: &[u8]) {
+        match (kind, body) {
+            (MSS, &[high, low]) => self.mss = Some(u16::from_be_bytes([high, low])),
+            (WINDOW_SCALE, &[shift]) => self.window_scale = Some(WindowScale::new(shift)),
+            (SACK_PERMITTED, []) => self.sack_permitted = true,
+            (TIMESTAMPS, &[a, b, c, d, e, f, g, h]) => {
+                self.timestamps = Some(Timestamps {
+                    value: u32::from_be_bytes([a, b, c, d]),
+                    echo: u32::from_be_bytes([e, f, g, h]),
+                });
+            }
+            (SACK, blocks) => {
+                let (blocks, rest) = blocks.as_chunks::<8>();
+                if !blocks.is_empty() && rest.is_empty() {
+                    self.sack = SackBlocks::new();
+                    for block in blocks.iter().take(SackBlocks::MAX) {
+                        self.sack.push(SeqNum(be32(block, 0)), SeqNum(be32(block, 4)));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Writes them to `out`, which has room for [`encoded_len`](Self::encoded_len)
+    /// bytes exactly; `None` when it has not.
+    #[inline]
+    pub(crate) fn write(&self, mut out: &mut [u8]) -> Option<()> {
+        if let Some(mss) = self.mss {
+            let [high, low] = mss.to_be_bytes();
+            out = put(out, [MSS, 4, high, low])?;
+        }
+        if let Some(Timestamps { value, echo }) = self.timestamps {
+            let lead = if self.sack_permitted {
+                [SACK_PERMITTED, 2]
+            } else {
+                [NOP, NOP]
+            };
+            out = put(out, [lead[0], lead[1], TIMESTAMPS, 10])?;
+            out = put(out, value.to_be_bytes())?;
+            out = put(out, echo.to_be_bytes())?;
+        } else if self.sack_permitted {
+            out = put(out, [NOP, NOP, SACK_PERMITTED, 2])?;
+        }
+        if let Some(scale) = self.window_scale {
+            out = put(out, [NOP, WINDOW_SCALE, 3, scale.shift()])?;
+        }
+        let blocks = self.sack_blocks_in(out.len());
+        if blocks > 0 {
+            out = put(out, [NOP, NOP, SACK, 2 + 8 * blocks as u8])?;
+            for (left, right) in self.sack.iter().take(blocks) {
+                out = put(out, left.0.to_be_bytes())?;
+                out = put(out, right.0.to_be_bytes())?;
+            }
+        }
+        out.is_empty().then_some(())
+    }
+
+    /// Length of all but the SACK blocks, a multiple of 4, at most 20. An
     /// option of 2, 3 or 10 bytes is padded with NOPs in front to a multiple
     /// of 4, except that SACK-permitted takes the place of a timestamp's NOPs.
     #[inline]
@@ -138,8 +252,19 @@ impl SackBlocks {
     }
 }
 
+/// Writes `bytes` to the start of `out`; gives what is left of it.
+#[inline]
+fn put<const N: usize>(out: &mut [u8], bytes: [u8; N]) -> Option<&mut [u8]> {
+    let (place, rest) = out.split_first_chunk_mut::<N>()?;
+    *place = bytes;
+    Some(rest)
+}
+
 impl fmt::Debug for SackBlocks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

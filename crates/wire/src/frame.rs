@@ -1,0 +1,134 @@
+//! The one way in: a received Ethernet frame, taken apart and verified.
+
+use core::ops::Range;
+
+use crore_base::{DropReason, MacAddr, RxChecksum};
+
+use crate::ip::IpPacket;
+use crate::{
+    Arp, ETHERNET_HEADER, IcmpError, IpInfo, NeighborAdvertisement, NeighborSolicitation, Segment, arp, be16,
+    ethertype, icmp, ip, protocol, tcp,
+};
+
+/// A received frame.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Frame {
+    /// Who put it on this link.
+    pub src_mac: MacAddr,
+    /// Whom it is for on this link; not yet compared with anything.
+    pub dst_mac: MacAddr,
+    /// What it carries.
+    pub packet: Packet,
+}
+
+/// What a frame carries. Addresses are as they came: whether they are this
+/// host's, or a host's at all, is for the stack to say.
+// A TCP segment is the rule and the others are the exceptions: boxing it would
+// put an allocation on each packet.
+#[allow(clippy::large_enum_variant)]
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Packet {
+    /// A TCP segment whose checksum holds (or was vouched for).
+    Tcp {
+        /// The IP header.
+        ip: IpInfo,
+        /// The TCP header.
+        segment: Segment,
+        /// Where the payload lies in the frame.
+        payload: Range<usize>,
+    },
+    /// An ARP request or reply for IPv4 over Ethernet.
+    Arp(Arp),
+    /// An ICMPv4 or ICMPv6 echo request.
+    EchoRequest {
+        /// The IP header; its family tells which ICMP it is.
+        ip: IpInfo,
+        /// Where the whole ICMP message, header included, lies in the frame:
+        /// what [`emit_echo_reply`](crate::emit_echo_reply) wants.
+        message: Range<usize>,
+    },
+    /// A valid neighbour solicitation (RFC 4861 section 7.1.1).
+    NeighborSolicitation {
+        /// The IP header.
+        ip: IpInfo,
+        /// The message.
+        solicitation: NeighborSolicitation,
+    },
+    /// A valid neighbour advertisement (RFC 4861 section 7.1.2).
+    NeighborAdvertisement {
+        /// The IP header.
+        ip: IpInfo,
+        /// The message.
+        advertisement: NeighborAdvertisement,
+    },
+    /// An ICMPv4 or ICMPv6 error about a packet that this host may have sent.
+    IcmpError {
+        /// The IP header of the error itself.
+        ip: IpInfo,
+        /// What it says.
+        error: IcmpError,
+    },
+    /// Any other ICMPv4 or ICMPv6 message.
+    OtherIcmp {
+        /// The IP header.
+        ip: IpInfo,
+        /// The ICMP type.
+        kind: u8,
+    },
+    /// An IP protocol that is not spoken here.
+    Unhandled {
+        /// The IP header.
+        ip: IpInfo,
+        /// The protocol number, or the last IPv6 next header.
+        protocol: u8,
+    },
+}
+
+/// Takes a received frame apart and verifies it, as far as the NIC has not:
+/// `checksum` is its verdict on the IPv4 header and the TCP checksum. An ICMP
+/// checksum is always verified here.
+///
+/// Any bytes may come; what makes no sense gives the reason to drop it.
+#[inline]
+pub fn parse(frame: &[u8], checksum: RxChecksum) -> Result<Frame, DropReason> {
+    let header: &[u8; ETHERNET_HEADER] = frame.first_chunk().ok_or(DropReason::Truncated)?;
+    let packet = match be16(header, 12) {
+        ethertype::IPV4 => {
+            let packet = ip::parse_v4(frame, checksum)?;
+            transport(frame, packet, protocol::ICMPV4, checksum)?
+        }
+        ethertype::IPV6 => {
+            let packet = ip::parse_v6(frame)?;
+            transport(frame, packet, protocol::ICMPV6, checksum)?
+        }
+        ethertype::ARP => Packet::Arp(arp::parse(&frame[ETHERNET_HEADER..])?),
+        _ => return Err(DropReason::UnknownEtherType),
+    };
+    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, _, _] = *header;
+    Ok(Frame {
+        src_mac: MacAddr([s0, s1, s2, s3, s4, s5]),
+        dst_mac: MacAddr([d0, d1, d2, d3, d4, d5]),
+        packet,
+    })
+}
+
+/// `icmp` is the protocol number of the family's own ICMP; the other family's
+/// is nobody's.
+#[inline]
+fn transport(frame: &[u8], packet: IpPacket, icmp: u8, checksum: RxChecksum) -> Result<Packet, DropReason> {
+    if packet.protocol == protocol::TCP {
+        let (segment, payload) = tcp::parse(frame, &packet, checksum)?;
+        return Ok(Packet::Tcp {
+            ip: packet.info,
+            segment,
+            payload,
+        });
+    }
+    if packet.protocol == icmp {
+        return icmp::parse(frame, packet);
+    }
+    Ok(Packet::Unhandled {
+        ip: packet.info,
+        protocol: packet.protocol,
+    })
+}

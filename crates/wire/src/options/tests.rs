@@ -1,0 +1,163 @@
+//! Tables of odd option bytes, and the layouts that are written.
+
+use super::*;
+use proptest::prelude::*;
+
+fn blocks(list: &[(u32, u32)]) -> SackBlocks {
+    let mut sack = SackBlocks::new();
+    for &(left, right) in list {
+        assert!(sack.push(SeqNum(left), SeqNum(right)), "a table has at most four");
+    }
+    sack
+}
+
+#[test]
+fn odd_options_are_read_as_leniently_as_deployed_stacks_do() {
+    let none = TcpOptions::default();
+    let mss = TcpOptions {
+        mss: Some(1460),
+        ..none
+    };
+    let stamps = |value, echo| TcpOptions {
+        timestamps: Some(Timestamps { value, echo }),
+        ..none
+    };
+    let cases: &[(&str, &[u8], TcpOptions)] = &[
+        ("nothing", &[], none),
+        ("only padding", &[1, 1, 1, 0], none),
+        ("what follows the end is not read", &[0, 2, 4, 5, 180], none),
+        ("MSS", &[2, 4, 5, 180], mss),
+        ("length 0 ends it", &[2, 4, 5, 180, 3, 0, 7, 0], mss),
+        ("length 1 ends it", &[2, 4, 5, 180, 3, 1, 7, 0], mss),
+        ("a kind without length ends it", &[2, 4, 5, 180, 1, 1, 1, 3], mss),
+        ("a truncated one ends it", &[2, 4, 5, 180, 8, 10, 1, 2, 3, 4], mss),
+        (
+            "an unknown one is skipped",
+            &[254, 6, 9, 9, 9, 9, 2, 4, 5, 180],
+            mss,
+        ),
+        (
+            "an empty unknown one is skipped",
+            &[77, 2, 2, 4, 5, 180, 1, 1],
+            mss,
+        ),
+        (
+            "MSS of another length is skipped",
+            &[2, 3, 9, 2, 4, 5, 180, 0],
+            mss,
+        ),
+        (
+            "the last of several counts",
+            &[2, 4, 0, 1, 2, 4, 0, 2, 2, 4, 5, 180],
+            mss,
+        ),
+        (
+            "a scale above 14 is 14",
+            &[3, 3, 200, 0],
+            TcpOptions {
+                window_scale: Some(WindowScale::MAX),
+                ..none
+            },
+        ),
+        (
+            "SACK permitted",
+            &[4, 2, 0, 0],
+            TcpOptions {
+                sack_permitted: true,
+                ..none
+            },
+        ),
+        ("SACK permitted with a body is not it", &[4, 4, 0, 0], none),
+        (
+            "timestamps, the fast layout",
+            &[1, 1, 8, 10, 0, 0, 0, 7, 0, 0, 1, 0],
+            stamps(7, 256),
+        ),
+        (
+            "timestamps, another layout",
+            &[8, 10, 0, 0, 0, 7, 0, 0, 1, 0, 0, 0],
+            stamps(7, 256),
+        ),
+        (
+            "timestamps of another length are skipped",
+            &[1, 1, 8, 9, 0, 0, 0, 7, 0, 0, 1, 0],
+            none,
+        ),
+        (
+            "one SACK block",
+            &[5, 10, 0, 0, 0, 1, 0, 0, 0, 9],
+            TcpOptions {
+                sack: blocks(&[(1, 9)]),
+                ..none
+            },
+        ),
+        ("SACK without blocks", &[5, 2, 0, 0], none),
+        ("SACK with half a block", &[5, 6, 0, 0, 0, 1, 0, 0], none),
+    ];
+    for (what, bytes, wanted) in cases {
+        assert_eq!(TcpOptions::parse(bytes), *wanted, "{what}: {bytes:?}");
+    }
+}
+
+#[test]
+fn no_more_than_four_sack_blocks_are_taken() {
+    let mut bytes = vec![5, 2 + 8 * 6];
+    bytes.extend([7; 48]);
+    assert_eq!(
+        TcpOptions::parse(&bytes).sack.len(),
+        4,
+        "more don't fit a real header, but the parser must not care"
+    );
+}
+
+#[test]
+fn a_syn_with_everything_takes_twenty_bytes() {
+    let options = TcpOptions {
+        mss: Some(1460),
+        window_scale: Some(WindowScale::new(7)),
+        sack_permitted: true,
+        timestamps: Some(Timestamps { value: 1, echo: 0 }),
+        sack: SackBlocks::new(),
+    };
+    assert_eq!(options.encoded_len(), 20, "the layout that others send, too");
+}
+
+#[test]
+fn sack_blocks_that_do_not_fit_are_left_out() {
+    let sack = blocks(&[(1, 2), (3, 4), (5, 6), (7, 8)]);
+    let mut options = TcpOptions {
+        sack,
+        ..TcpOptions::default()
+    };
+    assert_eq!(options.encoded_len(), 36, "all four");
+    options.timestamps = Some(Timestamps::default());
+    assert_eq!(
+        options.encoded_len(),
+        40,
+        "three beside timestamps (RFC 2018 section 3)"
+    );
+    let mut out = [0; 40];
+    assert_eq!(options.write(&mut out), Some(()), "they fill the header");
+    assert_eq!(
+        TcpOptions::parse(&out).sack,
+        blocks(&[(1, 2), (3, 4), (5, 6)]),
+        "the first ones"
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        let options = TcpOptions::parse(&bytes);
+        prop_assert!(options.encoded_len() <= 40 && options.encoded_len().is_multiple_of(4));
+        let mut out = [0; 40];
+        prop_assert_eq!(options.write(&mut out[..options.encoded_len()]), Some(()));
+    }
+
+    #[test]
+    fn a_buffer_of_another_length_is_refused(len in 0usize..64) {
+        let options = TcpOptions { mss: Some(1), ..TcpOptions::default() };
+        let mut out = [0; 64];
+        prop_assert_eq!(options.write(&mut out[..len]).is_some(), len == 4);
+    }
+}
