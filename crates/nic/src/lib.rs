@@ -1,1 +1,16 @@
-//! Placeholder, replaced as the crate is written.
+//! The seam between a stack and what carries its frames.
+//!
+//! [`Nic`] is one receive queue and one transmit queue that belong to one
+//! thread: a DPDK port (crate `dpdk`), or here a simulated link under virtual
+//! time ([`sim`]) and a wrapper that loses, doubles, reorders, corrupts and
+//! delays what goes through any of them ([`fault`]).
+//!
+//! Nothing here reads a clock: each call that depends on time is handed `now`.
+#![forbid(unsafe_code)]
+
+pub mod fault;
+mod nic;
+pub mod prng;
+pub mod sim;
+
+pub use nic::{BURST, Capabilities, MAX_FRAME, Nic, RxFrame, TxMeta};
