@@ -150,7 +150,9 @@ fn unsafe_code_is_forbidden_outside_its_houses() {
         for root in program_roots(package) {
             let source = fs::read_to_string(root).expect("cargo named this file");
             assert!(
-                source.lines().any(|line| line.trim() == "#![forbid(unsafe_code)]"),
+                source
+                    .lines()
+                    .any(|line| line.trim() == "#![forbid(unsafe_code)]"),
                 "{} does not say #![forbid(unsafe_code)]",
                 root.display()
             );
@@ -187,7 +189,8 @@ fn the_licences_of_all_dependencies_are_accepted_ones() {
         ])
         .exec()
         .expect("cargo metadata resolves the dependencies");
-    let deny = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deny.toml")).expect("deny.toml exists");
+    let deny =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deny.toml")).expect("deny.toml exists");
     let deny: toml::Table = deny.parse().expect("deny.toml is TOML");
     let allowed: Vec<&str> = deny["licenses"]["allow"]
         .as_array()
@@ -269,6 +272,10 @@ fn licence_expressions_are_understood() {
         ("none given", false),
         ("", false),
     ] {
-        assert_eq!(licence_is_allowed(expression, &allowed), verdict, "{expression:?}");
+        assert_eq!(
+            licence_is_allowed(expression, &allowed),
+            verdict,
+            "{expression:?}"
+        );
     }
 }

@@ -1,0 +1,172 @@
+//! What a person meets first: the demonstration, the list of ports, and mistakes in a configuration.
+
+use crate::support::{Namespace, Summary, bin, machine_lock, or_skip, output};
+use std::{fs, process::Command};
+
+const GOOD: &str = "[wire]\nkind = \"tap\"\n[net]\naddresses = [\"10.77.0.2/24\"]\n";
+
+/// Each mistake, and what the one line about it must name besides the file.
+const MISTAKES: &[(&str, &str)] = &[
+    (
+        "[wire]\nkind = \"tap\"\n[net]\naddress = \"10.77.0.2/24\"\n",
+        "net.address",
+    ),
+    ("[wire]\nkind = \"tap\"\n[nett]\n", "nett"),
+    (
+        "[wire]\nkind = \"tin-can\"\n[net]\naddresses = [\"10.77.0.2/24\"]\n",
+        "wire.kind",
+    ),
+    (
+        "[wire]\nkind = \"tap\"\n[net]\naddresses = [\"10.77.0.256/24\"]\n",
+        "net.addresses",
+    ),
+    (
+        "[wire]\nkind = \"tap\"\n[net]\naddresses = [\"10.77.0.2\"]\n",
+        "net.addresses",
+    ),
+    ("[wire]\nkind = \"tap\"\n", "net.addresses"),
+    (
+        "[wire]\nkind = \"af_packet\"\n[net]\naddresses = [\"10.77.0.2/24\"]\n",
+        "wire.interface",
+    ),
+    (
+        "[wire]\nkind = \"af_packet\"\ninterface = \"nosuch0\"\n[net]\naddresses = [\"10.77.0.2/24\"]\n",
+        "wire.interface",
+    ),
+    (
+        "[wire]\nkind = \"memif\"\n[net]\naddresses = [\"10.77.0.2/24\"]\n",
+        "wire.socket",
+    ),
+    (
+        "[wire]\nkind = \"tap\"\n[net]\naddresses = [\"10.77.0.2/24\"]\n[tcp]\nmss = 1\n",
+        "tcp.mss",
+    ),
+    (
+        "[wire]\nkind = \"tap\"\n[net]\naddresses = [\"10.77.0.2/24\"]\n[tcp]\nsack = 1\n",
+        "tcp.sack",
+    ),
+];
+
+#[test]
+fn a_mistake_in_the_configuration_is_one_line_that_names_file_and_key() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().join("wrong.toml");
+    for &(text, key) in MISTAKES {
+        fs::write(&path, text).expect("the test's folder can be written");
+        let said = output(Command::new(bin()).args(["serve", "http", "--config"]).arg(&path));
+        let errors = String::from_utf8_lossy(&said.stderr);
+        assert_eq!(said.status.code(), Some(2), "exit code for {text:?}: {errors}");
+        assert_eq!(
+            errors.trim_end().lines().count(),
+            1,
+            "one line for {text:?}: {errors}"
+        );
+        assert!(
+            errors.contains("wrong.toml"),
+            "the file is named for {text:?}: {errors}"
+        );
+        assert!(errors.contains(key), "{key} is named for {text:?}: {errors}");
+    }
+}
+
+#[test]
+fn a_mistake_on_the_command_line_is_one_line_that_names_the_key() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().join("good.toml");
+    fs::write(&path, GOOD).expect("the test's folder can be written");
+    for (set, key) in [
+        ("tcp.mss=1", "tcp.mss"),
+        ("tcp.nosuch=1", "tcp.nosuch"),
+        ("tcp.mss", "tcp.mss"),
+        ("net.addresses=[\"::1/128\"]", "net.addresses"),
+    ] {
+        let said = output(
+            Command::new(bin())
+                .args(["serve", "http", "--config"])
+                .arg(&path)
+                .args(["--set", set]),
+        );
+        let errors = String::from_utf8_lossy(&said.stderr);
+        assert_eq!(said.status.code(), Some(2), "exit code for --set {set}: {errors}");
+        assert_eq!(
+            errors.trim_end().lines().count(),
+            1,
+            "one line for --set {set}: {errors}"
+        );
+        assert!(errors.contains(key), "{key} is named for --set {set}: {errors}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let said = output(Command::new(bin()).args(["serve", "http", "--config", "no/such.toml"]));
+    let errors = String::from_utf8_lossy(&said.stderr);
+    assert_eq!(said.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("no/such.toml"), "{errors}");
+}
+
+#[test]
+fn the_version_names_dpdk_too() {
+    let said = output(Command::new(bin()).arg("--version"));
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(
+        said.contains(env!("CARGO_PKG_VERSION")) && said.contains("DPDK"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_demonstration_fetches_one_page_through_the_kernel_and_ends() {
+    let _machine = machine_lock();
+    let namespace = or_skip!(Namespace::new("demo"));
+    let said = output(namespace.command(bin()).args(["demo", "--once"]));
+    let out = String::from_utf8_lossy(&said.stdout);
+    let errors = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.success(), "{}\n{out}\n{errors}", said.status);
+    let summary = Summary::parse(&out);
+    assert_eq!(summary.number("/connections"), 0, "{out}");
+    assert_eq!(summary.number("/mbufs_in_use"), 0, "{out}");
+}
+
+#[test]
+fn the_demonstration_works_without_any_privilege() {
+    let _machine = machine_lock();
+    // `nobody`, without the capabilities that a TAP device needs.
+    let said = output(
+        Command::new("setpriv")
+            .args([
+                "--reuid",
+                "65534",
+                "--regid",
+                "65534",
+                "--clear-groups",
+                "--bounding-set=-all",
+                "--",
+            ])
+            .arg(bin())
+            .args(["demo", "--once"]),
+    );
+    let errors = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.success(), "{}\n{errors}", said.status);
+    assert!(
+        errors.contains("net_ring"),
+        "it says what it fell back to: {errors}"
+    );
+    Summary::parse(&String::from_utf8_lossy(&said.stdout));
+}
+
+#[test]
+fn the_ports_and_their_offloads_are_listed() {
+    let _machine = machine_lock();
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().join("ring.toml");
+    fs::write(&path, GOOD.replace("\"tap\"", "\"ring\"")).expect("the test's folder can be written");
+    let said = output(Command::new(bin()).args(["ports", "--config"]).arg(&path));
+    let out = String::from_utf8_lossy(&said.stdout);
+    assert!(
+        said.status.success(),
+        "{out}{}",
+        String::from_utf8_lossy(&said.stderr)
+    );
+    assert!(out.contains("net_ring"), "the driver is named: {out}");
+}

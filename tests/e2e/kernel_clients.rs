@@ -1,0 +1,199 @@
+//! The kernel's own TCP and everyday tools as clients, the same scenarios over each wire.
+
+use crate::support::{STACK_V4, STACK_V6, Summary, Wire, World, have, large_mib, load_seconds, or_skip, run};
+use std::{
+    fs::File,
+    io::{Seek, SeekFrom, Write},
+    path::Path,
+};
+
+macro_rules! over_each_wire {
+    ($($scenario:ident),+ $(,)?) => {
+        mod af_packet {
+            $(#[test] fn $scenario() { super::$scenario(super::Wire::AfPacket) })+
+        }
+        mod af_xdp {
+            $(#[test] fn $scenario() { super::$scenario(super::Wire::AfXdp) })+
+        }
+        mod tap {
+            $(#[test] fn $scenario() { super::$scenario(super::Wire::Tap) })+
+        }
+    };
+}
+
+over_each_wire!(
+    ping_is_answered,
+    curl_fetches_pages_on_one_kept_connection,
+    curl_fetches_a_large_file_unchanged,
+    discard_takes_a_large_stream,
+    chargen_sends_a_large_stream_without_a_wrong_byte,
+    wrk_with_a_thousand_connections_sees_no_socket_error,
+    ten_thousand_connections_echo_at_once,
+);
+
+/// A URL on the stack, for each IP version.
+fn urls(path: &str) -> [String; 2] {
+    [
+        format!("http://{STACK_V4}/{path}"),
+        format!("http://[{STACK_V6}]/{path}"),
+    ]
+}
+
+fn ping_is_answered(wire: Wire) {
+    let world = or_skip!(wire.world());
+    or_skip!(have("ping"));
+    let program = world.serve("discard", "");
+    for (version, address) in [("-4", STACK_V4), ("-6", STACK_V6)] {
+        let said = run(world
+            .peer
+            .command("ping")
+            .args([version, "-c", "5", "-i", "0.2", "-W", "2", address]));
+        assert!(said.contains(" 0% packet loss"), "{said}");
+    }
+    // Larger than one frame can be wrong in its own ways: the largest that fits, too.
+    run(world
+        .peer
+        .command("ping")
+        .args(["-c", "2", "-i", "0.2", "-W", "2", "-s", "1472", STACK_V4]));
+    program.stop();
+}
+
+fn curl_fetches_pages_on_one_kept_connection(wire: Wire) {
+    let world = or_skip!(wire.world());
+    or_skip!(have("curl"));
+    let program = world.serve("http", "[serve]\nhttp_body_bytes = 4000\n");
+    for url in urls("a/page?and=more") {
+        let said = run(world.peer.command("curl").args([
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--max-time",
+            "20",
+            "--write-out",
+            "%{http_code} %{size_download} %{num_connects}\\n",
+            "--output",
+            "/dev/null",
+            "--output",
+            "/dev/null",
+            &url,
+            &url,
+        ]));
+        assert_eq!(
+            said, "200 4000 1\n200 4000 0\n",
+            "two pages of {url}, one connection"
+        );
+    }
+    let summary = program.stop();
+    assert_eq!(
+        summary.number("/accepted"),
+        2,
+        "one connection for each IP version"
+    );
+}
+
+/// A file of `mib` MiB: a seeded pattern at the start of every fourth MiB, holes between.
+fn make_file(path: &Path, mib: u64) {
+    const MIB: u64 = 1 << 20;
+    let mut file = File::create(path).expect("the test's folder can be written");
+    file.set_len(mib * MIB).expect("a sparse file takes no room");
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for start in (0..mib).step_by(4) {
+        let pattern: Vec<u8> = (0..MIB / 8)
+            .flat_map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state.to_le_bytes()
+            })
+            .collect();
+        file.seek(SeekFrom::Start(start * MIB)).expect("a file can seek");
+        file.write_all(&pattern).expect("there is room on the disk");
+    }
+}
+
+fn curl_fetches_a_large_file_unchanged(wire: Wire) {
+    let world = or_skip!(wire.world());
+    or_skip!(have("curl"));
+    let root = world.folder().join("root");
+    std::fs::create_dir(&root).expect("the test's folder can be written");
+    make_file(&root.join("large"), large_mib());
+    let wanted = run(std::process::Command::new("sha256sum").arg(root.join("large")));
+    let wanted = wanted.split(' ').next().expect("sha256sum prints the sum first");
+
+    let program = world.serve("http", &format!("[serve]\nroot = {root:?}\n"));
+    for url in urls("large") {
+        let fetch =
+            format!("set -o pipefail; curl --silent --show-error --fail --max-time 200 '{url}' | sha256sum");
+        let got = run(world.peer.command("bash").args(["-c", &fetch]));
+        assert_eq!(got.split(' ').next(), Some(wanted), "{url} arrived changed");
+    }
+    program.stop();
+}
+
+fn discard_takes_a_large_stream(wire: Wire) {
+    let world = or_skip!(wire.world());
+    let program = world.serve("discard", "");
+    for address in [STACK_V4, STACK_V6] {
+        run(&mut world.peer(&format!("send {address} 9 --mib {}", large_mib())));
+    }
+    let summary = program.stop();
+    let wanted = 2 * large_mib() * (1 << 20);
+    assert_eq!(
+        summary.number("/bytes_in"),
+        wanted,
+        "bytes that the service was handed"
+    );
+}
+
+fn chargen_sends_a_large_stream_without_a_wrong_byte(wire: Wire) {
+    let world = or_skip!(wire.world());
+    let program = world.serve("chargen", "");
+    for address in [STACK_V4, STACK_V6] {
+        run(&mut world.peer(&format!("receive {address} 19 --mib {}", large_mib())));
+    }
+    program.stop();
+}
+
+fn wrk_with_a_thousand_connections_sees_no_socket_error(wire: Wire) {
+    let world = or_skip!(wire.world());
+    or_skip!(have("wrk"));
+    let program = world.serve("http", "");
+    for url in urls("") {
+        let said = run(world.peer.command("prlimit").args([
+            "--nofile=4096:4096",
+            "wrk",
+            "-t",
+            "1",
+            "-c",
+            "1000",
+            "-d",
+            &format!("{}s", load_seconds().div_ceil(2)),
+            "--timeout",
+            "10s",
+            &url,
+        ]));
+        assert!(said.contains("Requests/sec"), "{said}");
+        assert!(!said.contains("Socket errors"), "{said}");
+        assert!(!said.contains("Non-2xx"), "{said}");
+    }
+    let summary: Summary = program.stop();
+    assert_eq!(
+        summary.number("/accepted"),
+        2000,
+        "wrk opened every connection once"
+    );
+}
+
+fn ten_thousand_connections_echo_at_once(wire: Wire) {
+    let world: World = or_skip!(wire.world());
+    let program = world.serve("echo", "");
+    run(&mut world.peer(&format!(
+        "crowd {STACK_V4} 7 --count 10000 --rounds 3 --timeout 120"
+    )));
+    let summary = program.stop();
+    assert_eq!(
+        summary.number("/accepted"),
+        10_000,
+        "each connection was accepted once"
+    );
+}
