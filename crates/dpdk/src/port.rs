@@ -1,0 +1,401 @@
+//! A port: configured, started, and stopped when nobody uses it any more.
+//!
+//! Always true: a `Port` is started, with all its queues set up; its queues and
+//! the buffers in its rings go before the pools that they came from.
+
+use std::sync::{Arc, Mutex};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crore_base::MacAddr;
+
+use crate::eal::Eal;
+use crate::error::{Error, errno_text};
+use crate::info::{self, Link, PortInfo};
+use crate::mempool::Mempool;
+use crate::queue::QueuePair;
+use crate::ring::RingWire;
+use crate::stats::{self, PortStats, XStat};
+use crate::{log_capture, wire};
+
+/// Work that a NIC can take over: what is wanted, or what was agreed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Offloads {
+    /// Verdicts on the checksums of received packets.
+    pub rx_checksum: bool,
+    /// IPv4 header checksums of sent packets.
+    pub tx_ipv4_checksum: bool,
+    /// TCP checksums of sent packets.
+    pub tx_tcp_checksum: bool,
+}
+
+impl Offloads {
+    /// All of them.
+    pub const ALL: Self = Self {
+        rx_checksum: true,
+        tx_ipv4_checksum: true,
+        tx_tcp_checksum: true,
+    };
+    /// None of them.
+    pub const NONE: Self = Self {
+        rx_checksum: false,
+        tx_ipv4_checksum: false,
+        tx_tcp_checksum: false,
+    };
+}
+
+/// How a port is set up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PortConfig {
+    /// The IP MTU in bytes. An interface of the kernel's (af_packet, af_xdp) keeps its
+    /// own when that is smaller; it is never changed.
+    pub mtu: u16,
+    /// Pairs of queues; each is polled by one thread.
+    pub queues: u16,
+    /// Descriptors of each receive queue, moved into what the driver allows.
+    pub rx_descriptors: u16,
+    /// Descriptors of each transmit queue, moved into what the driver allows.
+    pub tx_descriptors: u16,
+    /// Offloads to use where the driver has them.
+    pub offloads: Offloads,
+    /// Receives frames for other stations too; skipped where the driver can't.
+    pub promiscuous: bool,
+    /// Receives all multicast (neighbour discovery needs some); skipped where the
+    /// driver can't.
+    pub all_multicast: bool,
+    /// How long to wait for a peer that has to be there first (the server of a memif
+    /// client).
+    pub connect_timeout: Duration,
+}
+
+impl Default for PortConfig {
+    fn default() -> Self {
+        Self {
+            mtu: 1500,
+            queues: 1,
+            rx_descriptors: 1024,
+            tx_descriptors: 1024,
+            offloads: Offloads::ALL,
+            promiscuous: false,
+            all_multicast: true,
+            connect_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A started port: a cheap handle. The port stops and closes when the last handle
+/// and the last of its queues are gone; that must not be while a mempool cache of
+/// another thread is in use by the driver, which no driver does.
+#[derive(Clone, Debug)]
+pub struct Port(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    id: u16,
+    name: String,
+    driver: String,
+    mac: MacAddr,
+    mtu: u16,
+    offloads: Offloads,
+    queues: Mutex<Option<u16>>,
+    /// After `id` has been closed (`Drop` runs first): what is still in the rings of
+    /// a ring pair goes back to its pools, then the pools may go.
+    _wire: Option<Arc<RingWire>>,
+    pool: Mempool,
+    _eal: Eal,
+}
+
+impl Port {
+    /// Configures and starts the port of this name (a vdev's name, a PCI address, or
+    /// what [`ring_ports`](crate::ring_ports) returned), receiving into `pool`.
+    ///
+    /// # Errors
+    /// [`Error::NoPort`], [`Error::Limit`], [`Error::Port`] with DPDK's words.
+    pub fn open(eal: &Eal, name: &str, config: &PortConfig, pool: &Mempool) -> Result<Self, Error> {
+        let info = eal.port_info(name)?;
+        check_limits(&info, config)?;
+        let setup = Setup {
+            info: &info,
+            config,
+            pool,
+        };
+        log_capture::forget();
+        let offloads = setup.configure()?;
+        setup.queues()?;
+        setup.start()?;
+        setup.modes();
+        let mtu = setup.effective_mtu();
+        let port = Self(Arc::new(Inner {
+            id: info.id,
+            mac: info::mac(info.id),
+            mtu,
+            offloads,
+            queues: Mutex::new(Some(config.queues)),
+            _wire: RingWire::of(&info.name, pool),
+            name: info.name,
+            driver: info.driver,
+            pool: pool.clone(),
+            _eal: eal.clone(),
+        }));
+        Ok(port)
+    }
+
+    /// The queues, the first time; nothing after that, since each has one owner.
+    pub fn take_queues(&self) -> Vec<QueuePair> {
+        let taken = self.0.queues.lock().ok().and_then(|mut queues| queues.take());
+        (0..taken.unwrap_or(0))
+            .map(|index| QueuePair::new(self.clone(), index))
+            .collect()
+    }
+
+    /// EAL's number for the port.
+    pub fn id(&self) -> u16 {
+        self.0.id
+    }
+
+    /// The vdev's name or the PCI address.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Its driver.
+    pub fn driver(&self) -> &str {
+        &self.0.driver
+    }
+
+    /// Its address.
+    pub fn mac(&self) -> MacAddr {
+        self.0.mac
+    }
+
+    /// The IP MTU that was agreed on, in bytes.
+    pub fn mtu(&self) -> u16 {
+        self.0.mtu
+    }
+
+    /// The offloads that were agreed on.
+    pub fn offloads(&self) -> Offloads {
+        self.0.offloads
+    }
+
+    /// The pool that it receives into.
+    pub fn pool(&self) -> &Mempool {
+        &self.0.pool
+    }
+
+    /// The link now, without waiting. Where a peer has to connect (memif, vhost,
+    /// virtio_user in server mode) it is up while the peer is there.
+    pub fn link(&self) -> Link {
+        info::link(self.0.id)
+    }
+
+    /// Waits for the link, for at most `timeout`; says whether it is up.
+    pub fn wait_for_link(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        while !self.link().up {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            sleep(Duration::from_millis(10));
+        }
+        true
+    }
+
+    /// What the port is and can do.
+    ///
+    /// # Errors
+    /// When the driver does not answer.
+    pub fn info(&self) -> Result<PortInfo, Error> {
+        info::read(self.0.id)
+    }
+
+    /// What the port has counted.
+    ///
+    /// # Errors
+    /// When the driver counts nothing.
+    pub fn stats(&self) -> Result<PortStats, Error> {
+        stats::stats(self.0.id)
+    }
+
+    /// What the driver has counted under names of its own.
+    ///
+    /// # Errors
+    /// When the driver counts nothing.
+    pub fn xstats(&self) -> Result<Vec<XStat>, Error> {
+        stats::xstats(self.0.id)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // SAFETY: the port is started, and neither a handle nor a queue of it is left,
+        // so that nobody polls.
+        let status = unsafe { dpdk_sys::rte_eth_dev_stop(self.id) };
+        if status != 0 {
+            log::warn!("port `{}` did not stop: {}", self.name, errno_text(status));
+        }
+        // SAFETY: stopped, and nobody has its number any more.
+        let status = unsafe { dpdk_sys::rte_eth_dev_close(self.id) };
+        if status != 0 {
+            log::warn!("port `{}` did not close: {}", self.name, errno_text(status));
+        }
+    }
+}
+
+fn check_limits(info: &PortInfo, config: &PortConfig) -> Result<(), Error> {
+    let limit = |what, wanted: u32, limit: String| {
+        Err(Error::Limit {
+            port: info.name.clone(),
+            driver: info.driver.clone(),
+            what,
+            wanted,
+            limit,
+        })
+    };
+    let queues = info.max_rx_queues.min(info.max_tx_queues);
+    if config.queues == 0 || config.queues > queues {
+        return limit(
+            "a number of queues",
+            config.queues.into(),
+            format!("1 to {queues}"),
+        );
+    }
+    if config.mtu < 576 || config.mtu > info.max_mtu {
+        return limit("an MTU", config.mtu.into(), format!("576 to {}", info.max_mtu));
+    }
+    Ok(())
+}
+
+struct Setup<'a> {
+    info: &'a PortInfo,
+    config: &'a PortConfig,
+    pool: &'a Mempool,
+}
+
+impl Setup<'_> {
+    fn failed(&self, step: &'static str, errno: i32) -> Error {
+        Error::Port {
+            port: self.info.name.clone(),
+            step,
+            said: log_capture::said().unwrap_or_else(|| errno_text(errno)),
+            hint: wire::probe_hint(&self.info.name),
+        }
+    }
+
+    fn check(&self, step: &'static str, errno: i32) -> Result<(), Error> {
+        if errno == 0 {
+            Ok(())
+        } else {
+            Err(self.failed(step, errno))
+        }
+    }
+
+    /// Whether an MTU belongs to an interface of the kernel's, which is not ours to
+    /// change and whose driver reports limits of its own making.
+    fn borrows_interface(&self) -> bool {
+        matches!(self.info.driver.as_str(), "net_af_packet" | "net_af_xdp")
+    }
+
+    fn effective_mtu(&self) -> u16 {
+        let of_interface = self.info.interface.as_deref().and_then(info::interface_mtu);
+        match of_interface.and_then(|mtu| u16::try_from(mtu).ok()) {
+            Some(mtu) if self.borrows_interface() => self.config.mtu.min(mtu),
+            _ => self.config.mtu,
+        }
+    }
+
+    fn configure(&self) -> Result<Offloads, Error> {
+        use dpdk_sys as d;
+        const ETHERNET: u32 = 14;
+        let (rx_can, tx_can) = (self.info.rx_offload_bits, self.info.tx_offload_bits);
+        let wanted = if self.info.imitates_offloads() {
+            Offloads::NONE
+        } else {
+            self.config.offloads
+        };
+        let agreed = Offloads {
+            rx_checksum: wanted.rx_checksum && rx_can & d::CRORE_RX_OFFLOAD_TCP_CKSUM != 0,
+            tx_ipv4_checksum: wanted.tx_ipv4_checksum && tx_can & d::CRORE_TX_OFFLOAD_IPV4_CKSUM != 0,
+            tx_tcp_checksum: wanted.tx_tcp_checksum && tx_can & d::CRORE_TX_OFFLOAD_TCP_CKSUM != 0,
+        };
+        let mut conf = d::rte_eth_conf::default();
+        let mut rx = 0;
+        if agreed.rx_checksum {
+            // virtio agrees on TCP only together with UDP.
+            rx |= d::CRORE_RX_OFFLOAD_TCP_CKSUM
+                | d::CRORE_RX_OFFLOAD_UDP_CKSUM
+                | d::CRORE_RX_OFFLOAD_IPV4_CKSUM;
+        }
+        if u32::from(self.config.mtu) + ETHERNET > u32::from(self.pool.config().frame) {
+            rx |= d::CRORE_RX_OFFLOAD_SCATTER;
+        }
+        conf.rxmode.offloads = rx & rx_can;
+        if agreed.tx_ipv4_checksum {
+            conf.txmode.offloads |= d::CRORE_TX_OFFLOAD_IPV4_CKSUM;
+        }
+        if agreed.tx_tcp_checksum {
+            conf.txmode.offloads |= d::CRORE_TX_OFFLOAD_TCP_CKSUM;
+        }
+        if !self.borrows_interface() {
+            conf.rxmode.mtu = self.config.mtu.into();
+        }
+        let queues = self.config.queues;
+        // SAFETY: takes any id; `conf` is a complete, zeroed structure with the fields above.
+        let status = unsafe { d::rte_eth_dev_configure(self.info.id, queues, queues, &conf) };
+        self.check("configuring it", status)?;
+        Ok(agreed)
+    }
+
+    fn queues(&self) -> Result<(), Error> {
+        let id = self.info.id;
+        let (mut rx, mut tx) = (self.config.rx_descriptors, self.config.tx_descriptors);
+        // SAFETY: takes any id and live integers.
+        let status = unsafe { dpdk_sys::rte_eth_dev_adjust_nb_rx_tx_desc(id, &mut rx, &mut tx) };
+        self.check("adjusting the number of descriptors", status)?;
+        let node = self.info.numa_node.unwrap_or(u32::MAX);
+        let raw = self.pool.raw();
+        for queue in 0..self.config.queues {
+            // SAFETY: the port is configured with this many queues; no configuration means
+            // the driver's default; the pool outlives the port (`Inner`'s order).
+            let status =
+                unsafe { dpdk_sys::rte_eth_rx_queue_setup(id, queue, rx, node, core::ptr::null(), raw) };
+            self.check("setting up a receive queue", status)?;
+            // SAFETY: as above.
+            let status = unsafe { dpdk_sys::rte_eth_tx_queue_setup(id, queue, tx, node, core::ptr::null()) };
+            self.check("setting up a transmit queue", status)?;
+        }
+        Ok(())
+    }
+
+    /// Starts it. A memif client connects here and fails while its server is away, so
+    /// that this is tried until the time is over.
+    fn start(&self) -> Result<(), Error> {
+        const AGAIN: Duration = Duration::from_millis(50);
+        let deadline = Instant::now() + self.config.connect_timeout;
+        loop {
+            log_capture::forget();
+            // SAFETY: configured, all queues set up.
+            let status = unsafe { dpdk_sys::rte_eth_dev_start(self.info.id) };
+            if status == 0 {
+                return Ok(());
+            }
+            if self.info.driver != "net_memif" || Instant::now() >= deadline {
+                return Err(self.failed("starting it", status));
+            }
+            sleep(AGAIN);
+        }
+    }
+
+    /// Modes are wishes: not every driver knows them, and a ring has none.
+    fn modes(&self) {
+        let id = self.info.id;
+        // SAFETY: takes any id.
+        if self.config.promiscuous && unsafe { dpdk_sys::rte_eth_promiscuous_enable(id) } != 0 {
+            log::debug!("port `{}` has no promiscuous mode", self.info.name);
+        }
+        // SAFETY: takes any id.
+        if self.config.all_multicast && unsafe { dpdk_sys::rte_eth_allmulticast_enable(id) } != 0 {
+            log::debug!("port `{}` has no all-multicast mode", self.info.name);
+        }
+    }
+}

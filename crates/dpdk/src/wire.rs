@@ -1,0 +1,406 @@
+//! The kinds of wire that a port can stand on, and how each is put to DPDK.
+//!
+//! Read first: DPDK's "Network Interface Controller Drivers" guide, the page of the
+//! driver in question; `README.md` of this crate for what each needs and how it
+//! behaves while the other end is away.
+
+use core::fmt;
+
+use crore_base::MacAddr;
+
+use crate::devargs::value;
+use crate::error::Error;
+
+/// The longest name of a kernel interface (IFNAMSIZ without its NUL).
+const INTERFACE_MAX: usize = 15;
+/// The longest path of a Unix socket (`sun_path` without its NUL).
+const SOCKET_MAX: usize = 107;
+/// What af_packet keeps in front of a frame in its ring (TPACKET2_HDRLEN), a VLAN
+/// tag and the Ethernet header, rounded up.
+const AF_PACKET_OVERHEAD: u32 = 128;
+
+/// Which end of a memif connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MemifRole {
+    /// Makes the socket, waits, maps the other's memory.
+    Server,
+    /// Connects; owns the memory that both share.
+    Client,
+}
+
+/// What a port stands on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wire {
+    /// A TAP interface of this host's kernel; needs CAP_NET_ADMIN.
+    Tap {
+        /// The interface's name, at most 15 bytes.
+        iface: String,
+        /// The port's address. Without one it is random at each start, and what the
+        /// host remembers of the last start (ARP) leads nowhere.
+        mac: Option<MacAddr>,
+    },
+    /// A kernel interface, shared by AF_PACKET rings; needs CAP_NET_RAW and
+    /// CAP_NET_ADMIN.
+    AfPacket {
+        /// The interface's name.
+        iface: String,
+        /// Pairs of queues (PACKET_FANOUT_HASH spreads over them).
+        queues: u16,
+        /// Sends past the kernel's queueing discipline.
+        qdisc_bypass: bool,
+        /// The longest frame in bytes that a slot of the ring holds; a longer one (a
+        /// super-frame of a peer with segmentation offload) is cut off in silence.
+        max_frame: u32,
+        /// Slots of each ring.
+        slots: u32,
+    },
+    /// A kernel interface, shared by AF_XDP sockets; needs CAP_NET_RAW, CAP_NET_ADMIN
+    /// and CAP_BPF.
+    AfXdp {
+        /// The interface's name.
+        iface: String,
+        /// How many of its queues, from queue 0.
+        queues: u16,
+        /// Busy-poll budget; 0 turns busy polling off, which some drivers (veth) need.
+        busy_budget: u16,
+        /// Copies, where the driver's zero-copy mode fails.
+        force_copy: bool,
+    },
+    /// Memory shared with another process.
+    Memif {
+        /// The Unix socket's path, the same at both ends.
+        socket: String,
+        /// Which end this is.
+        role: MemifRole,
+        /// The connection's number on that socket, the same at both ends.
+        id: u32,
+        /// Lets the client's own packet buffers be the shared memory.
+        zero_copy: bool,
+        /// The port's address; random without one.
+        mac: Option<MacAddr>,
+    },
+    /// The device's side of virtio: what a VM or a virtio_user port connects to.
+    Vhost {
+        /// The Unix socket's path.
+        path: String,
+        /// Pairs of queues.
+        queues: u16,
+        /// Connects to a socket that the driver's side made, instead of making it.
+        client: bool,
+    },
+    /// The driver's side of virtio, for a vhost port in another process.
+    VirtioUser {
+        /// The Unix socket's path.
+        path: String,
+        /// Pairs of queues.
+        queues: u16,
+        /// Makes the socket, for a vhost port with `client`.
+        server: bool,
+        /// The port's address; random without one.
+        mac: Option<MacAddr>,
+    },
+    /// Two ports of this process joined by rings; made by
+    /// [`ring_ports`](crate::ring_ports), not by EAL.
+    Ring,
+    /// A NIC on the PCI bus, bound to a driver of DPDK's.
+    Pci {
+        /// Its address, as `0000:00:04.0`.
+        address: String,
+    },
+}
+
+impl Wire {
+    /// An AF_PACKET wire with rings that hold frames of the interface's own MTU and
+    /// at least of 1500 bytes. An interface that does not exist is left to fail at
+    /// start, where DPDK names it.
+    pub fn af_packet(iface: &str, queues: u16) -> Self {
+        let mtu = crate::info::interface_mtu(iface).unwrap_or(1500).max(1500);
+        Self::AfPacket {
+            iface: iface.to_owned(),
+            queues,
+            qdisc_bypass: true,
+            max_frame: mtu.saturating_add(18),
+            slots: 1024,
+        }
+    }
+
+    /// An AF_XDP wire with the settings that work on every interface.
+    pub fn af_xdp(iface: &str, queues: u16) -> Self {
+        Self::AfXdp {
+            iface: iface.to_owned(),
+            queues,
+            busy_budget: 0,
+            force_copy: true,
+        }
+    }
+
+    /// The device to start EAL with; `index` tells several of one kind apart.
+    /// `None` for [`Wire::Ring`] and [`Wire::Pci`], which are no software devices.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] for a name that can't be an argument of DPDK's.
+    pub fn vdev(&self, index: u16) -> Result<Option<Vdev>, Error> {
+        let (driver, arguments) = match self {
+            Self::Ring | Self::Pci { .. } => return Ok(None),
+            Self::Tap { iface, mac } => ("net_tap", tap(iface, *mac)?),
+            Self::AfPacket {
+                iface,
+                queues,
+                qdisc_bypass,
+                max_frame,
+                slots,
+            } => (
+                "net_af_packet",
+                af_packet(iface, *queues, *qdisc_bypass, *max_frame, *slots)?,
+            ),
+            Self::AfXdp {
+                iface,
+                queues,
+                busy_budget,
+                force_copy,
+            } => {
+                let iface = value("interface", iface, INTERFACE_MAX)?;
+                let copy = u8::from(*force_copy);
+                (
+                    "net_af_xdp",
+                    format!(
+                        "iface={iface},start_queue=0,queue_count={queues},busy_budget={busy_budget},force_copy={copy}"
+                    ),
+                )
+            }
+            Self::Memif {
+                socket,
+                role,
+                id,
+                zero_copy,
+                mac,
+            } => ("net_memif", memif(socket, *role, *id, *zero_copy, *mac)?),
+            Self::Vhost { path, queues, client } => {
+                let path = value("socket", path, SOCKET_MAX)?;
+                (
+                    "net_vhost",
+                    format!("iface={path},queues={queues},client={}", u8::from(*client)),
+                )
+            }
+            Self::VirtioUser {
+                path,
+                queues,
+                server,
+                mac,
+            } => {
+                let path = value("socket", path, SOCKET_MAX)?;
+                let arguments = format!("path={path},queues={queues},queue_size=1024");
+                let server = if *server { ",server=1" } else { "" };
+                ("net_virtio_user", arguments + server + &mac_argument(*mac))
+            }
+        };
+        Ok(Some(Vdev {
+            name: format!("{driver}{index}"),
+            arguments,
+        }))
+    }
+
+    /// The name under which the port is found: the vdev's, or the PCI address.
+    /// `None` for [`Wire::Ring`].
+    pub fn port_name(&self, index: u16) -> Option<String> {
+        match self {
+            Self::Pci { address } => Some(address.clone()),
+            _ => self.vdev(index).ok().flatten().map(|vdev| vdev.name),
+        }
+    }
+}
+
+fn mac_argument(mac: Option<MacAddr>) -> String {
+    mac.map(|mac| format!(",mac={mac}")).unwrap_or_default()
+}
+
+fn tap(iface: &str, mac: Option<MacAddr>) -> Result<String, Error> {
+    let iface = value("interface", iface, INTERFACE_MAX)?;
+    Ok(format!("iface={iface}{}", mac_argument(mac)))
+}
+
+fn af_packet(iface: &str, queues: u16, bypass: bool, max_frame: u32, slots: u32) -> Result<String, Error> {
+    const FRAME_MAX: u32 = 1 << 17;
+    let iface = value("interface", iface, INTERFACE_MAX)?;
+    if max_frame > FRAME_MAX - AF_PACKET_OVERHEAD {
+        return Err(Error::BadArgument {
+            what: format!("af_packet frames of {max_frame} bytes"),
+            why: format!("a slot holds at most {} bytes", FRAME_MAX - AF_PACKET_OVERHEAD),
+        });
+    }
+    // A block is whole pages and whole slots, and the kernel finds each block as one
+    // piece of memory: so a slot is a power of two and a block is small.
+    let slot = (max_frame + AF_PACKET_OVERHEAD).next_power_of_two().max(2048);
+    let block = slot.max(4096);
+    // Whole blocks only, or the driver maps past the ring.
+    let slots = slots.clamp(8, 1 << 16).next_power_of_two();
+    Ok(format!(
+        "iface={iface},qpairs={queues},qdisc_bypass={},blocksz={block},framesz={slot},framecnt={slots}",
+        u8::from(bypass)
+    ))
+}
+
+fn memif(
+    socket: &str,
+    role: MemifRole,
+    id: u32,
+    zero_copy: bool,
+    mac: Option<MacAddr>,
+) -> Result<String, Error> {
+    let socket = value("socket", socket, SOCKET_MAX)?;
+    let role = match role {
+        MemifRole::Server => "server",
+        MemifRole::Client => "client",
+    };
+    // The server refuses the argument: whether to copy is the client's choice.
+    let zero_copy = if zero_copy && role == "client" {
+        ",zero-copy=yes"
+    } else {
+        ""
+    };
+    Ok(format!(
+        "role={role},id={id},socket={socket},socket-abstract=no,rsize=11{zero_copy}{}",
+        mac_argument(mac)
+    ))
+}
+
+/// What to do about a device that did not come up, by its name.
+pub(crate) fn probe_hint(name: &str) -> String {
+    let has = |driver: &str| name.starts_with(driver);
+    let hint = if has("net_tap") {
+        "TAP needs CAP_NET_ADMIN and /dev/net/tun; is the interface's name free?"
+    } else if has("net_af_packet") {
+        "AF_PACKET needs CAP_NET_RAW and CAP_NET_ADMIN; does the interface exist (`ip link`)?"
+    } else if has("net_af_xdp") {
+        "AF_XDP needs CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF; does the interface exist, with no other XDP program on it?"
+    } else if has("net_memif") {
+        "memif needs a socket path in a folder that exists; a server's may be left from a killed run: remove it"
+    } else if has("net_vhost") {
+        "vhost needs a socket path in a folder that exists and can be written to"
+    } else if has("net_virtio_user") || has("virtio_user") {
+        "virtio_user needs its vhost peer's socket to exist: start the peer first, or use server mode"
+    } else if name.contains(':') {
+        "is the device bound to vfio-pci (`dpdk-devbind.py --status`) and in the allow list?"
+    } else {
+        "check the device's name and that its driver is installed (package dpdk)"
+    };
+    hint.to_owned()
+}
+
+/// A device made in software, as EAL's `--vdev` takes it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Vdev {
+    name: String,
+    arguments: String,
+}
+
+impl Vdev {
+    /// A device by its name (`net_null0`) and arguments (`size=64,copy=1`), both handed
+    /// on as they are.
+    pub fn new(name: &str, arguments: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            arguments: arguments.to_owned(),
+        }
+    }
+
+    /// The port's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for Vdev {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.arguments.as_str() {
+            "" => f.write_str(&self.name),
+            arguments => write!(f, "{},{arguments}", self.name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(wire: &Wire) -> String {
+        wire.vdev(3).expect("good arguments").expect("a vdev").to_string()
+    }
+
+    #[test]
+    fn each_wire_speaks_its_drivers_language() {
+        let mac = Some(MacAddr([2, 0, 0, 0, 0, 1]));
+        let table = [
+            (
+                Wire::Tap {
+                    iface: "crore0".into(),
+                    mac,
+                },
+                "net_tap3,iface=crore0,mac=02:00:00:00:00:01",
+            ),
+            (
+                Wire::AfXdp {
+                    iface: "veth0".into(),
+                    queues: 2,
+                    busy_budget: 0,
+                    force_copy: true,
+                },
+                "net_af_xdp3,iface=veth0,start_queue=0,queue_count=2,busy_budget=0,force_copy=1",
+            ),
+            (
+                Wire::Memif {
+                    socket: "/run/m.sock".into(),
+                    role: MemifRole::Client,
+                    id: 7,
+                    zero_copy: true,
+                    mac: None,
+                },
+                "net_memif3,role=client,id=7,socket=/run/m.sock,socket-abstract=no,rsize=11,zero-copy=yes",
+            ),
+            (
+                Wire::Vhost {
+                    path: "/run/v.sock".into(),
+                    queues: 1,
+                    client: false,
+                },
+                "net_vhost3,iface=/run/v.sock,queues=1,client=0",
+            ),
+            (
+                Wire::VirtioUser {
+                    path: "/run/v.sock".into(),
+                    queues: 1,
+                    server: true,
+                    mac,
+                },
+                "net_virtio_user3,path=/run/v.sock,queues=1,queue_size=1024,server=1,mac=02:00:00:00:00:01",
+            ),
+        ];
+        for (wire, wanted) in table {
+            assert_eq!(text(&wire), wanted, "arguments of {wire:?}");
+        }
+        assert_eq!(
+            Wire::Ring.vdev(0).expect("no arguments"),
+            None,
+            "rings are not EAL's to make"
+        );
+    }
+
+    #[test]
+    fn a_slot_of_af_packet_holds_the_frame_and_the_kernels_header() {
+        for (max_frame, slot) in [(1518u32, 2048u32), (9018, 16384), (65_549, 131_072)] {
+            let wire = Wire::AfPacket {
+                iface: "veth0".into(),
+                queues: 1,
+                qdisc_bypass: true,
+                max_frame,
+                slots: 512,
+            };
+            let block = slot.max(4096);
+            assert!(
+                text(&wire).ends_with(&format!("blocksz={block},framesz={slot},framecnt=512")),
+                "{} for frames of {max_frame}",
+                text(&wire)
+            );
+        }
+    }
+}
