@@ -20,4 +20,5 @@ mod heap;
 mod queue;
 
 pub use chunk::{Chunk, ExternalVtable};
+pub use heap::live_heap_blocks;
 pub use queue::ByteQueue;

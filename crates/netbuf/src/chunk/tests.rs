@@ -274,6 +274,7 @@ proptest! {
         ops in prop::collection::vec(op(), 1..120),
         capacity in 0..300usize,
     ) {
+        let blocks = crate::live_heap_blocks();
         let foreign = Foreign::new(&numbered(150));
         let mut views = vec![
             (foreign.chunk(), numbered(150)),
@@ -290,6 +291,7 @@ proptest! {
             prop_assert_eq!(foreign.refs.get(), external, "one count for each view");
         }
         drop(views);
-        prop_assert_eq!(foreign.refs.get(), 0, "nothing leaked");
+        prop_assert_eq!(foreign.refs.get(), 0, "no foreign buffer leaked");
+        prop_assert_eq!(crate::live_heap_blocks(), blocks, "no heap block leaked");
     }
 }
