@@ -4,7 +4,6 @@ use core::ops::Range;
 
 use crore_base::{DropReason, MacAddr, RxChecksum};
 
-use crate::ip::IpPacket;
 use crate::{
     Arp, ETHERNET_HEADER, IcmpError, IpInfo, NeighborAdvertisement, NeighborSolicitation, Segment, arp, be16,
     ethertype, icmp, ip, protocol, tcp,
@@ -89,41 +88,48 @@ pub enum Packet {
 /// checksum is always verified here.
 ///
 /// Any bytes may come; what makes no sense gives the reason to drop it.
+// TCP comes straight through, in registers: nothing on its way lends out a
+// reference to what was read, or the compiler would assemble it in memory and
+// copy it twice. Whatever is not TCP is read once more.
 #[inline]
 pub fn parse(frame: &[u8], checksum: RxChecksum) -> Result<Frame, DropReason> {
     let header: &[u8; ETHERNET_HEADER] = frame.first_chunk().ok_or(DropReason::Truncated)?;
-    let packet = match be16(header, 12) {
+    match be16(header, 12) {
         ethertype::IPV4 => {
             let packet = ip::parse_v4(frame, checksum)?;
-            transport(frame, packet, protocol::ICMPV4, checksum)?
+            if packet.protocol == protocol::TCP {
+                return tcp::parse(frame, header, packet, checksum);
+            }
         }
         ethertype::IPV6 => {
             let packet = ip::parse_v6(frame)?;
-            transport(frame, packet, protocol::ICMPV6, checksum)?
+            if packet.protocol == protocol::TCP {
+                return tcp::parse(frame, header, packet, checksum);
+            }
         }
-        ethertype::ARP => Packet::Arp(arp::parse(&frame[ETHERNET_HEADER..])?),
+        ethertype::ARP => {}
         _ => return Err(DropReason::UnknownEtherType),
-    };
-    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, _, _] = *header;
+    }
+    let (dst_mac, src_mac) = macs(header);
     Ok(Frame {
-        src_mac: MacAddr([s0, s1, s2, s3, s4, s5]),
-        dst_mac: MacAddr([d0, d1, d2, d3, d4, d5]),
-        packet,
+        src_mac,
+        dst_mac,
+        packet: parse_control(frame, be16(header, 12), checksum)?,
     })
 }
 
-/// `icmp` is the protocol number of the family's own ICMP; the other family's
-/// is nobody's.
-#[inline]
-fn transport(frame: &[u8], packet: IpPacket, icmp: u8, checksum: RxChecksum) -> Result<Packet, DropReason> {
-    if packet.protocol == protocol::TCP {
-        let (segment, payload) = tcp::parse(frame, &packet, checksum)?;
-        return Ok(Packet::Tcp {
-            ip: packet.info,
-            segment,
-            payload,
-        });
-    }
+/// What is not TCP: the control plane's, and nobody's.
+#[cold]
+fn parse_control(frame: &[u8], ethertype: u16, checksum: RxChecksum) -> Result<Packet, DropReason> {
+    let (packet, icmp) = match ethertype {
+        ethertype::IPV4 => (ip::parse_v4(frame, checksum)?, protocol::ICMPV4),
+        ethertype::IPV6 => (ip::parse_v6(frame)?, protocol::ICMPV6),
+        _ => {
+            let packet = frame.get(ETHERNET_HEADER..).unwrap_or_default();
+            return arp::parse(packet).map(Packet::Arp);
+        }
+    };
+    // The other family's ICMP is nobody's.
     if packet.protocol == icmp {
         return icmp::parse(frame, packet);
     }
@@ -131,4 +137,14 @@ fn transport(frame: &[u8], packet: IpPacket, icmp: u8, checksum: RxChecksum) -> 
         ip: packet.info,
         protocol: packet.protocol,
     })
+}
+
+/// Destination and source of an Ethernet header.
+#[inline(always)]
+pub(crate) fn macs(header: &[u8; ETHERNET_HEADER]) -> (MacAddr, MacAddr) {
+    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, _, _] = *header;
+    (
+        MacAddr([d0, d1, d2, d3, d4, d5]),
+        MacAddr([s0, s1, s2, s3, s4, s5]),
+    )
 }

@@ -42,7 +42,7 @@ pub(crate) struct IpPacket {
 }
 
 /// Takes the IPv4 header behind the Ethernet header apart.
-#[inline]
+#[inline(always)]
 pub(crate) fn parse_v4(frame: &[u8], rx: RxChecksum) -> Result<IpPacket, DropReason> {
     let packet = frame.get(ETHERNET_HEADER..).unwrap_or_default();
     let header: &[u8; 20] = packet.first_chunk().ok_or(DropReason::Truncated)?;
@@ -83,7 +83,7 @@ pub(crate) fn parse_v4(frame: &[u8], rx: RxChecksum) -> Result<IpPacket, DropRea
 
 /// Takes the IPv6 header behind the Ethernet header apart, and skips its
 /// extension headers.
-#[inline]
+#[inline(always)]
 pub(crate) fn parse_v6(frame: &[u8]) -> Result<IpPacket, DropReason> {
     let packet = frame.get(ETHERNET_HEADER..).unwrap_or_default();
     let header: &[u8; 40] = packet.first_chunk().ok_or(DropReason::Truncated)?;

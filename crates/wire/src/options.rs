@@ -53,42 +53,23 @@ impl TcpOptions {
     /// known one of another length than its own, is skipped; one that has no
     /// length, or runs past the header, ends the reading, and what came before
     /// it stands; of several of a kind the last one counts.
-    #[inline]
-    pub fn parse(bytes: &[u8]) -> Self {
-        // Nearly each segment of a connection carries exactly this (the layout
-        // that RFC 7323 appendix A recommends).
-        if let &[NOP, NOP, TIMESTAMPS, 10, a, b, c, d, e, f, g, h] = bytes {
-            return Self {
-                timestamps: Some(Timestamps {
-                    value: u32::from_be_bytes([a, b, c, d]),
-                    echo: u32::from_be_bytes([e, f, g, h]),
-                }),
-                ..Self::default()
-            };
-        }
+    pub fn parse(mut bytes: &[u8]) -> Self {
         let mut options = Self::default();
-        if !bytes.is_empty() {
-            options.parse_any(bytes);
-        }
-        options
-    }
-
-    fn parse_any(&mut self, mut bytes: &[u8]) {
         loop {
             match *bytes {
-                [] | [END, ..] => return,
+                [] | [END, ..] => return options,
                 [NOP, ref rest @ ..] => bytes = rest,
                 [kind, len, ref rest @ ..] => {
                     let Some((body, rest)) = usize::from(len)
                         .checked_sub(2)
                         .and_then(|len| rest.split_at_checked(len))
                     else {
-                        return;
+                        return options;
                     };
-                    self.take(kind, body);
+                    options.take(kind, body);
                     bytes = rest;
                 }
-                [_] => return,
+                [_] => return options,
             }
         }
     }
@@ -250,6 +231,23 @@ impl SackBlocks {
     fn as_slice(&self) -> &[(SeqNum, SeqNum)] {
         self.blocks.get(..self.len()).unwrap_or_default()
     }
+}
+
+/// The options of nearly each segment of a connection, if `bytes` are just
+/// those: timestamps in the layout that RFC 7323 appendix A recommends.
+#[inline(always)]
+pub(crate) fn timestamps_alone(bytes: &[u8]) -> Option<TcpOptions> {
+    let bytes: &[u8; 12] = bytes.try_into().ok()?;
+    if be32(bytes, 0) != u32::from_be_bytes([NOP, NOP, TIMESTAMPS, 10]) {
+        return None;
+    }
+    Some(TcpOptions {
+        timestamps: Some(Timestamps {
+            value: be32(bytes, 4),
+            echo: be32(bytes, 8),
+        }),
+        ..TcpOptions::default()
+    })
 }
 
 /// Writes `bytes` to the start of `out`; gives what is left of it.

@@ -2,53 +2,79 @@
 //!
 //! Read first: RFC 9293 section 3.1.
 
-use core::ops::Range;
-
 use crore_base::{DropReason, RxChecksum, SeqNum};
 
+use crate::frame::macs;
 use crate::ip::IpPacket;
 use crate::segment::TCP_HEADER;
-use crate::{Flags, IpInfo, Segment, TcpOptions, be16, be32, checksum, protocol};
+use crate::{
+    ETHERNET_HEADER, Flags, Frame, Packet, Segment, TcpOptions, be16, be32, checksum, options, protocol,
+};
 
-/// Verifies and takes apart the TCP header of `packet`; gives it with the
-/// place of the payload in the frame.
-#[inline]
+/// Verifies and takes apart the TCP segment that `packet` carries in the frame
+/// whose Ethernet header is `ethernet`.
+#[inline(always)]
 pub(crate) fn parse(
     frame: &[u8],
-    packet: &IpPacket,
+    ethernet: &[u8; ETHERNET_HEADER],
+    packet: IpPacket,
     rx: RxChecksum,
-) -> Result<(Segment, Range<usize>), DropReason> {
-    let bytes = frame.get(packet.payload.clone()).unwrap_or_default();
+) -> Result<Frame, DropReason> {
+    let IpPacket {
+        info: ip, payload, ..
+    } = packet;
+    let bytes = frame.get(payload.start..payload.end).unwrap_or_default();
     let header: &[u8; TCP_HEADER] = bytes.first_chunk().ok_or(DropReason::MalformedTcp)?;
     let header_len = usize::from(header[12] >> 4) * 4;
-    let options = bytes
+    let option_bytes = bytes
         .get(TCP_HEADER..header_len)
         .ok_or(DropReason::MalformedTcp)?;
-    match rx {
-        RxChecksum::Good | RxChecksum::Partial => {}
-        RxChecksum::Unknown => verify(bytes, header, &packet.info)?,
-        RxChecksum::Bad => return Err(why_bad(bytes, header, &packet.info)),
+    if matches!(rx, RxChecksum::Unknown | RxChecksum::Bad) {
+        let pseudo = checksum::pseudo_header(ip.src, ip.dst, protocol::TCP, bytes.len() as u32);
+        verify(bytes, header, pseudo, rx)?;
     }
-    let segment = Segment {
-        src_port: be16(header, 0),
-        dst_port: be16(header, 2),
-        seq: SeqNum(be32(header, 4)),
-        ack: SeqNum(be32(header, 8)),
-        flags: Flags::from_bits(header[13]),
-        window: be16(header, 14),
-        urgent: be16(header, 18),
-        options: TcpOptions::parse(options),
+    let finish = |options: TcpOptions| {
+        let (dst_mac, src_mac) = macs(ethernet);
+        Ok(Frame {
+            src_mac,
+            dst_mac,
+            packet: Packet::Tcp {
+                ip,
+                segment: Segment {
+                    src_port: be16(header, 0),
+                    dst_port: be16(header, 2),
+                    seq: SeqNum(be32(header, 4)),
+                    ack: SeqNum(be32(header, 8)),
+                    flags: Flags::from_bits(header[13]),
+                    window: be16(header, 14),
+                    urgent: be16(header, 18),
+                    options,
+                },
+                payload: payload.start + header_len..payload.end,
+            },
+        })
     };
-    Ok((segment, packet.payload.start + header_len..packet.payload.end))
+    // Each of these builds the whole frame, so that the usual ones need not
+    // meet the unusual one in memory.
+    match option_bytes {
+        [] => finish(TcpOptions::default()),
+        _ => match options::timestamps_alone(option_bytes) {
+            Some(options) => finish(options),
+            None => finish(TcpOptions::parse(option_bytes)),
+        },
+    }
 }
 
 //= rfc9293#section-3.1 (MUST)
-// The receiver checks the checksum, pseudo-header included.
+// The receiver checks the checksum, pseudo-header included (`pseudo` is that
+// one's partial sum). What the NIC called bad stays bad, under its best name.
 #[inline]
-fn verify(bytes: &[u8], header: &[u8; TCP_HEADER], ip: &IpInfo) -> Result<(), DropReason> {
-    let pseudo = checksum::pseudo_header(ip.src, ip.dst, protocol::TCP, bytes.len() as u32);
+fn verify(bytes: &[u8], header: &[u8; TCP_HEADER], pseudo: u32, rx: RxChecksum) -> Result<(), DropReason> {
     if checksum::verifies(pseudo + checksum::sum(bytes)) {
-        return Ok(());
+        return match rx {
+            RxChecksum::Bad => Err(DropReason::BadTcpChecksum),
+            _ => Ok(()),
+        };
     }
     // A sender that leaves the checksum to an offload puts the pseudo-header's
     // sum there; when the offload never happens, that is what arrives.
@@ -56,13 +82,4 @@ fn verify(bytes: &[u8], header: &[u8; TCP_HEADER], ip: &IpInfo) -> Result<(), Dr
         return Err(DropReason::PartialTcpChecksum);
     }
     Err(DropReason::BadTcpChecksum)
-}
-
-/// Names what is wrong with a segment that the NIC called bad.
-#[cold]
-fn why_bad(bytes: &[u8], header: &[u8; TCP_HEADER], ip: &IpInfo) -> DropReason {
-    match verify(bytes, header, ip) {
-        Err(reason) => reason,
-        Ok(()) => DropReason::BadTcpChecksum,
-    }
 }
