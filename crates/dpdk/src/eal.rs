@@ -6,6 +6,7 @@
 
 use core::ffi::{c_char, c_int};
 use std::ffi::CString;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -106,7 +107,9 @@ pub struct Eal(pub(crate) Arc<Inner>);
 #[derive(Debug)]
 pub(crate) struct Inner {
     huge: bool,
-    runtime_folder: Option<std::path::PathBuf>,
+    vdevs: Vec<Vdev>,
+    /// Last: EAL shuts down in `drop`, before this goes.
+    _runtime_folder: RuntimeFolder,
 }
 
 static STARTED: AtomicBool = AtomicBool::new(false);
@@ -118,10 +121,16 @@ impl Eal {
     ///
     /// # Errors
     /// [`Error::AlreadyStarted`] the second time, whatever became of the first;
-    /// [`Error::HugePages`]; [`Error::BadArgument`]; [`Error::Eal`] with DPDK's words;
+    /// [`Error::HugePages`] and [`Error::NeedsHugePages`]; [`Error::BadArgument`]; [`Error::Eal`] with DPDK's words;
     /// [`Error::NoPort`] when a device of `vdevs` did not come up.
     pub fn start(config: &EalConfig) -> Result<Self, Error> {
         let huge = decide_huge(config)?;
+        if let Some(vdev) = config.vdevs.iter().find(|vdev| vdev.needs_huge_pages() && !huge) {
+            return Err(Error::NeedsHugePages {
+                name: vdev.name().to_owned(),
+                wanted_mib: config.memory_mib,
+            });
+        }
         let arguments = arguments(config, huge)?;
         if STARTED.swap(true, Ordering::SeqCst) {
             return Err(Error::AlreadyStarted);
@@ -129,10 +138,12 @@ impl Eal {
         log_capture::install()?;
         log_capture::forget();
         log::debug!(target: "dpdk", "EAL arguments: {arguments:?}");
+        let folder = RuntimeFolder::of(config);
         init(&arguments, huge)?;
         let eal = Self(Arc::new(Inner {
             huge,
-            runtime_folder: runtime_folder(config),
+            vdevs: config.vdevs.clone(),
+            _runtime_folder: folder,
         }));
         for vdev in &config.vdevs {
             eal.port_id(vdev.name())?;
@@ -184,11 +195,19 @@ impl Eal {
         match unsafe { dpdk_sys::rte_eth_dev_get_port_by_name(text.as_ptr(), &mut id) } {
             0 => Ok(id),
             _ => Err(Error::NoPort {
-                name: name.to_owned(),
+                name: self.describe(name),
                 said: log_capture::said().unwrap_or_else(|| "DPDK gave no reason".into()),
                 hint: crate::wire::probe_hint(name),
             }),
         }
+    }
+}
+
+impl Eal {
+    /// A device's name with the arguments that it was given, if any.
+    fn describe(&self, name: &str) -> String {
+        let vdev = self.0.vdevs.iter().find(|vdev| vdev.name() == name);
+        vdev.map_or_else(|| name.to_owned(), Vdev::to_string)
     }
 }
 
@@ -199,10 +218,6 @@ impl Drop for Inner {
         let status = unsafe { dpdk_sys::rte_eal_cleanup() };
         if status != 0 {
             log::warn!("DPDK did not shut down cleanly: {}", errno_text(status));
-        }
-        if let Some(folder) = &self.runtime_folder {
-            // Only an empty folder goes; EAL leaves one behind even with --in-memory.
-            let _ = std::fs::remove_dir(folder);
         }
     }
 }
@@ -295,16 +310,30 @@ fn log_arguments(level: LogLevel) -> Vec<String> {
     }
 }
 
-fn runtime_folder(config: &EalConfig) -> Option<std::path::PathBuf> {
-    // As EAL chooses it: /var/run for root, else XDG_RUNTIME_DIR, else /tmp.
-    // SAFETY: no terms.
-    let root = unsafe { libc::getuid() } == 0;
-    let base = match (root, std::env::var_os("XDG_RUNTIME_DIR")) {
-        (true, _) => "/var/run".into(),
-        (false, Some(folder)) => std::path::PathBuf::from(folder),
-        (false, None) => "/tmp".into(),
-    };
-    Some(base.join("dpdk").join(file_prefix(config)))
+/// The folder that EAL makes for a process and leaves behind, even with
+/// `--in-memory` and after a start that failed.
+#[derive(Debug)]
+struct RuntimeFolder(PathBuf);
+
+impl RuntimeFolder {
+    /// As EAL chooses it: below /var/run for root, else XDG_RUNTIME_DIR, else /tmp.
+    fn of(config: &EalConfig) -> Self {
+        // SAFETY: no terms.
+        let root = unsafe { libc::getuid() } == 0;
+        let base = match (root, std::env::var_os("XDG_RUNTIME_DIR")) {
+            (true, _) => PathBuf::from("/var/run"),
+            (false, Some(folder)) => PathBuf::from(folder),
+            (false, None) => PathBuf::from("/tmp"),
+        };
+        Self(base.join("dpdk").join(file_prefix(config)))
+    }
+}
+
+impl Drop for RuntimeFolder {
+    fn drop(&mut self) {
+        // An empty folder only: whatever is in it, somebody may still need.
+        let _ = std::fs::remove_dir(&self.0);
+    }
 }
 
 fn init(arguments: &[CString], huge: bool) -> Result<(), Error> {

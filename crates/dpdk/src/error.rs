@@ -31,6 +31,17 @@ pub enum Error {
         /// A number of 2 MiB pages that would do.
         pages: u32,
     },
+    /// A device that can't do with ordinary pages.
+    #[error(
+        "`{name}` shares its packet buffers with another process, which takes huge pages, and {wanted_mib} MiB \
+         of them are not to be had: reserve them (/proc/sys/vm/nr_hugepages), or turn zero copy off"
+    )]
+    NeedsHugePages {
+        /// The device's name.
+        name: String,
+        /// What the configuration asks for, in MiB.
+        wanted_mib: u32,
+    },
     /// `rte_eal_init` failed.
     #[error("DPDK did not start: {said}; {hint}")]
     Eal {

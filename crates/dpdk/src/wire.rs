@@ -74,7 +74,9 @@ pub enum Wire {
         role: MemifRole,
         /// The connection's number on that socket, the same at both ends.
         id: u32,
-        /// Lets the client's own packet buffers be the shared memory.
+        /// Lets the client's own packet buffers be the shared memory; a client's choice,
+        /// and only with huge pages. The driver keeps what is in its rings (2,048 buffers)
+        /// for good when the connection ends.
         zero_copy: bool,
         /// The port's address; random without one.
         mac: Option<MacAddr>,
@@ -197,6 +199,14 @@ impl Wire {
         Ok(Some(Vdev {
             name: format!("{driver}{index}"),
             arguments,
+            needs_huge_pages: matches!(
+                self,
+                Self::Memif {
+                    role: MemifRole::Client,
+                    zero_copy: true,
+                    ..
+                }
+            ),
         }))
     }
 
@@ -259,7 +269,7 @@ fn memif(
         ""
     };
     Ok(format!(
-        "role={role},id={id},socket={socket},socket-abstract=no,rsize=11{zero_copy}{}",
+        "role={role},id={id},socket={socket},socket-abstract=no,rsize=10{zero_copy}{}",
         mac_argument(mac)
     ))
 }
@@ -274,7 +284,8 @@ pub(crate) fn probe_hint(name: &str) -> String {
     } else if has("net_af_xdp") {
         "AF_XDP needs CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF; does the interface exist, with no other XDP program on it?"
     } else if has("net_memif") {
-        "memif needs a socket path in a folder that exists; a server's may be left from a killed run: remove it"
+        "a memif server has to run before its clients, with a socket in a folder that exists; \
+         a socket that a killed server left has to be removed"
     } else if has("net_vhost") {
         "vhost needs a socket path in a folder that exists and can be written to"
     } else if has("net_virtio_user") || has("virtio_user") {
@@ -292,6 +303,9 @@ pub(crate) fn probe_hint(name: &str) -> String {
 pub struct Vdev {
     name: String,
     arguments: String,
+    /// Whether it lays packet buffers open to another process, which EAL can do
+    /// only for huge pages.
+    needs_huge_pages: bool,
 }
 
 impl Vdev {
@@ -301,7 +315,12 @@ impl Vdev {
         Self {
             name: name.to_owned(),
             arguments: arguments.to_owned(),
+            needs_huge_pages: false,
         }
+    }
+
+    pub(crate) fn needs_huge_pages(&self) -> bool {
+        self.needs_huge_pages
     }
 
     /// The port's name.
@@ -355,7 +374,7 @@ mod tests {
                     zero_copy: true,
                     mac: None,
                 },
-                "net_memif3,role=client,id=7,socket=/run/m.sock,socket-abstract=no,rsize=11,zero-copy=yes",
+                "net_memif3,role=client,id=7,socket=/run/m.sock,socket-abstract=no,rsize=10,zero-copy=yes",
             ),
             (
                 Wire::Vhost {
