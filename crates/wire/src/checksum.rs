@@ -16,8 +16,6 @@ use core::net::IpAddr;
 
 /// From this length on, in bytes, the vectorised loop pays for its set-up.
 const LONG: usize = 256;
-/// 64-bit lanes of the vectorised loop.
-const LANES: usize = 8;
 
 /// The partial sum of `data`, at most 0xffff. An odd last byte counts as if a
 /// zero followed it, so only the last piece of a packet may be odd, unless
@@ -74,24 +72,21 @@ const fn end_around(sum: u64, carry: bool) -> u64 {
     sum.wrapping_add(carry as u64)
 }
 
-/// Adds whole 64-bit words and, apart, their upper halves, in independent
-/// lanes. The sum of the lower halves is what of the first is not in the
-/// second, exactly, though the first wraps: no real sum of halves reaches 2^64.
+/// Adds whole 64-bit words and, apart, their upper halves. The sum of the lower
+/// halves is what of the first is not in the second, exactly, though the first
+/// wraps: no real sum of halves reaches 2^64.
+// Kept this plain on purpose: lanes written out by hand fall back to scalar
+// code at the slightest change around them.
 #[inline(never)]
 fn sum_long(data: &[u8]) -> u64 {
-    let (blocks, rest) = data.as_chunks::<{ LANES * 8 }>();
-    let mut wholes = [0u64; LANES];
-    let mut uppers = [0u64; LANES];
-    for block in blocks {
-        let (words, _) = block.as_chunks::<8>();
-        for lane in 0..LANES {
-            let word = u64::from_ne_bytes(words[lane]);
-            wholes[lane] = wholes[lane].wrapping_add(word);
-            uppers[lane] = uppers[lane].wrapping_add(word >> 32);
-        }
+    let (words, rest) = data.as_chunks::<8>();
+    let mut whole = 0u64;
+    let mut upper = 0u64;
+    for word in words {
+        let word = u64::from_ne_bytes(*word);
+        whole = whole.wrapping_add(word);
+        upper = upper.wrapping_add(word >> 32);
     }
-    let whole = wholes.iter().fold(0u64, |sum, &lane| sum.wrapping_add(lane));
-    let upper = uppers.iter().fold(0u64, |sum, &lane| sum.wrapping_add(lane));
     let lower = whole.wrapping_sub(upper << 32);
     u64::from(fold64(lower)) + u64::from(fold64(upper)) + u64::from(fold64(sum_short(rest)))
 }
