@@ -1,1 +1,48 @@
-//! Placeholder, replaced as the crate is written.
+//! One TCP connection, sans-IO.
+//!
+//! A [`Connection`] is handed segments, time and the application's wishes, and
+//! says what to send, when to wake it and what happened. It reads no clock,
+//! draws no randomness, holds no thread and does no I/O, so that the same code
+//! runs on a NIC, in a simulation under virtual time, and behind a conformance
+//! tool.
+//!
+//! Input never answers at once: it *records* what is owed. Output is drawn at
+//! the end of a burst, in two steps, so that nothing moves before a transmit
+//! buffer was had:
+//!
+//! ```text
+//! on_segment* -> poll_event* -> read/write -> { plan_transmit -> copy_payload -> commit_transmit }*
+//! ```
+//!
+//! Read first: RFC 9293. Then, where they apply: RFC 5681 and 6582 (congestion,
+//! recovery), 6298 (timer), 7323 (timestamps, window scale), 2018 and 6675
+//! (SACK), 5961 (blind attacks), 6528 (initial sequence numbers), 6191 and 1337
+//! (TIME-WAIT), 5927 (ICMP).
+//!
+//! Always true: nothing that comes from the wire and nothing that the
+//! application does out of turn makes this crate panic or grow without a bound.
+#![forbid(unsafe_code)]
+
+mod assembler;
+mod config;
+mod congestion;
+mod connection;
+mod event;
+mod isn;
+mod receive;
+mod recovery;
+mod reset;
+mod rtt;
+mod sack;
+mod send;
+mod state;
+mod stats;
+mod timestamps;
+
+pub use config::{Config, CongestionKind, Path};
+pub use connection::{Connection, Disposition, Plan, Read, ReadError, WriteError};
+pub use event::{CloseReason, Event};
+pub use isn::IsnGenerator;
+pub use reset::reset_for;
+pub use state::State;
+pub use stats::{Buffered, Stats};

@@ -1,0 +1,130 @@
+//! What an operator may choose, and what the path dictates.
+
+use crore_base::Duration;
+
+/// The smallest segment size that is ever used for sending, whatever a peer or
+/// a router claims, in bytes: options may take 40 of it, and a peer that asks
+/// for less wants our processor, not our data.
+pub(crate) const MSS_FLOOR: u16 = 64;
+
+/// The tunables of a connection; one set serves all connections of a stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Bytes received in order that may wait for the application; bounds the
+    /// advertised window. 0 is taken for 1. Default 262,144.
+    pub receive_buffer: u32,
+    /// Bytes written by the application that may wait for acknowledgment. 0 is
+    /// taken for 1. Default 262,144.
+    pub send_buffer: u32,
+    /// Upper bound on the maximum segment size, in bytes, in both directions;
+    /// 65,535 leaves it to the MTU. Less than 64 is taken for 64. Default 65,535.
+    pub mss_max: u16,
+    /// Whether to offer and use window scaling (RFC 7323). Default true.
+    pub window_scaling: bool,
+    /// Whether to offer and use timestamps (RFC 7323). Default true.
+    pub timestamps: bool,
+    /// Whether to offer and use selective acknowledgments (RFC 2018). Default true.
+    pub sack: bool,
+    /// Whether small segments are sent at once (true), or held while earlier
+    /// data is unacknowledged (Nagle's algorithm). Default true.
+    pub nodelay: bool,
+    /// Initial congestion window in segments (RFC 6928). 0 is taken for 1. Default 10.
+    pub initial_window: u32,
+    /// Retransmission time-out before the first round trip was measured
+    /// (RFC 6298). Default 1 s.
+    pub rto_initial: Duration,
+    /// Lower bound of the retransmission time-out. Default 200 ms.
+    pub rto_min: Duration,
+    /// Upper bound of the retransmission time-out, backed off. Default 60 s.
+    pub rto_max: Duration,
+    /// How often a SYN or SYN-ACK is sent again before giving up. Default 6.
+    pub syn_retries: u8,
+    /// How often data (or a probe) is sent again without any answer before
+    /// giving up: R2 of RFC 9293 section 3.8.3. Default 15.
+    pub data_retries: u8,
+    /// How long a connection stays in TIME-WAIT. Default 60 s.
+    pub time_wait: Duration,
+    /// How long a connection that the application has closed stays in
+    /// FIN-WAIT-2. Default 60 s.
+    pub fin_wait_2: Duration,
+    /// How long the acknowledgment of a lone segment may be held back. Zero
+    /// acknowledges once at the end of every burst. Default zero.
+    pub delayed_ack: Duration,
+    /// How many separate pieces of out-of-order data a connection may hold.
+    /// Default 512.
+    pub max_reassembly_chunks: u16,
+    /// The congestion control algorithm. Default NewReno.
+    pub congestion: CongestionKind,
+    /// After how long a silence the peer is probed (RFC 9293 section 3.8.4);
+    /// none leaves idle connections alone. Default none.
+    pub keepalive: Option<Duration>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            receive_buffer: 256 * 1024,
+            send_buffer: 256 * 1024,
+            mss_max: u16::MAX,
+            window_scaling: true,
+            timestamps: true,
+            sack: true,
+            nodelay: true,
+            initial_window: 10,
+            rto_initial: Duration::from_secs(1),
+            rto_min: Duration::from_millis(200),
+            rto_max: Duration::from_secs(60),
+            syn_retries: 6,
+            data_retries: 15,
+            time_wait: Duration::from_secs(60),
+            fin_wait_2: Duration::from_secs(60),
+            delayed_ack: Duration::ZERO,
+            max_reassembly_chunks: 512,
+            congestion: CongestionKind::NewReno,
+            keepalive: None,
+        }
+    }
+}
+
+/// Which congestion control algorithm a connection runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum CongestionKind {
+    /// RFC 5681 with byte counting.
+    #[default]
+    NewReno,
+}
+
+/// What the way to the peer allows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Path {
+    /// The largest TCP segment that this host can send and receive there, in
+    /// bytes without TCP options: the MTU less the IP and the TCP header.
+    pub mss: u16,
+    /// Whether the path is IPv6; it decides what a silent peer's MSS is.
+    pub ipv6: bool,
+}
+
+impl Path {
+    /// An IPv4 path over links of `mtu` bytes.
+    pub const fn ipv4(mtu: u16) -> Self {
+        Self {
+            mss: mtu.saturating_sub(40),
+            ipv6: false,
+        }
+    }
+
+    /// An IPv6 path over links of `mtu` bytes.
+    pub const fn ipv6(mtu: u16) -> Self {
+        Self {
+            mss: mtu.saturating_sub(60),
+            ipv6: true,
+        }
+    }
+
+    //= rfc9293#section-3.7.1 (MUST)
+    // A peer that names no MSS is taken to receive 536 bytes over IPv4 and
+    // 1,220 over IPv6.
+    pub(crate) const fn default_mss(self) -> u16 {
+        if self.ipv6 { 1220 } else { 536 }
+    }
+}

@@ -1,0 +1,309 @@
+//! One connection: its parts, its birth and its end.
+//!
+//! Where to look: `segment_arrives.rs` holds RFC 9293 section 3.10.7 in its
+//! order, `handshake.rs` the SYN states, `acknowledgment.rs` what an ACK means,
+//! `transmit.rs` how a segment is planned and committed, `pick.rs` which data
+//! goes into it, `timers.rs` what time brings, `app.rs` the application's verbs,
+//! `owed.rs` what is to be paid.
+//!
+//! Always true (checked by [`Connection::assert_invariants`]): the sequence
+//! spaces are in order; a retransmission timer runs whenever something is
+//! unacknowledged; nothing is acknowledged that has not come.
+
+mod acknowledgment;
+mod app;
+mod handshake;
+mod owed;
+mod pick;
+mod segment_arrives;
+mod timers;
+mod transmit;
+
+use std::rc::Rc;
+
+use crore_base::{DropReason, Instant, SeqNum};
+
+use crate::congestion::Congestion;
+use crate::event::PendingEvents;
+use crate::receive::ReceiveSpace;
+use crate::recovery::{LossRecovery, Phase};
+use crate::rtt::RttEstimator;
+use crate::sack::SackScoreboard;
+use crate::send::SendSpace;
+use crate::timestamps::TimestampState;
+use crate::{Buffered, CloseReason, Config, Event, Path, State, Stats};
+
+pub use app::{Read, ReadError, WriteError};
+use owed::Owed;
+use timers::Timer;
+pub use transmit::Plan;
+
+/// One TCP connection.
+#[derive(Debug)]
+pub struct Connection {
+    state: State,
+    /// The application has closed, or aborted: nobody reads, nobody is told
+    /// anything but the end.
+    released: bool,
+    nodelay: bool,
+    /// Both ends permitted SACK.
+    sack: bool,
+    /// Both ends scale their windows.
+    scaling: bool,
+    /// Our SYN or SYN-ACK had to be sent again.
+    syn_lost: bool,
+    /// The network has said since the peer was last heard that it is unreachable.
+    soft_error: bool,
+    /// Retransmissions and probes since the peer last showed that it lives.
+    retries: u8,
+    /// Keepalive probes since then.
+    keepalives: u8,
+    /// Largest segment to send, in bytes, options included (RFC 6691).
+    mss: u16,
+    events: PendingEvents,
+    owed: Owed,
+    timer: Timer,
+    /// When an acceptable segment came last.
+    heard_at: Instant,
+    /// When data was sent last.
+    sent_at: Instant,
+    snd: SendSpace,
+    rcv: ReceiveSpace,
+    ts: TimestampState,
+    rtt: RttEstimator,
+    congestion: Congestion,
+    recovery: LossRecovery,
+    scoreboard: SackScoreboard,
+    path: Path,
+    counts: Counts,
+    config: Rc<Config>,
+}
+
+/// What [`Stats`] reports of the past.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    retransmits: u32,
+    timeouts: u32,
+    fast_recoveries: u32,
+}
+
+/// What became of a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Disposition {
+    /// It was taken.
+    Accepted,
+    /// It, or some of it, was thrown away. Something may be owed for it.
+    Dropped(DropReason),
+    /// A SYN that may open a new connection in the place of this one, which is
+    /// in TIME-WAIT and is to be deleted: hand the SYN to the listener.
+    Reopen {
+        /// The new initial sequence number must lie beyond this.
+        iss_above: SeqNum,
+    },
+}
+
+impl Connection {
+    fn new(
+        config: Rc<Config>,
+        now: Instant,
+        iss: SeqNum,
+        ts_offset: u32,
+        path: Path,
+        state: State,
+        owed: u8,
+    ) -> Self {
+        let rtt = RttEstimator::new(config.rto_initial, config.rto_min, config.rto_max);
+        let mut connection = Self {
+            state,
+            released: false,
+            nodelay: config.nodelay,
+            sack: false,
+            scaling: false,
+            syn_lost: false,
+            soft_error: false,
+            retries: 0,
+            keepalives: 0,
+            mss: 0,
+            events: PendingEvents::default(),
+            owed: Owed::new(owed),
+            timer: Timer::OFF,
+            heard_at: now,
+            sent_at: now,
+            snd: SendSpace::new(iss, config.send_buffer),
+            rcv: ReceiveSpace::new(config.receive_buffer),
+            ts: TimestampState::new(ts_offset),
+            rtt,
+            congestion: Congestion::new(config.congestion, 1, 1),
+            recovery: LossRecovery::new(iss),
+            scoreboard: SackScoreboard::new(),
+            path,
+            counts: Counts::default(),
+            config,
+        };
+        connection.set_peer_mss(None);
+        connection
+    }
+
+    /// The next event, if one is pending. [`Event::Closed`] waits until the
+    /// application has read what came before an orderly end.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if self.released {
+            self.events.retain_closed();
+        }
+        let may_end = self.released || self.rcv.readable() == 0;
+        self.events.next(may_end)
+    }
+
+    /// Where the connection stands.
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether it can be deleted: it is closed, its owner was told, and nothing
+    /// is owed to the peer.
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed && self.owed.is_empty() && self.events.end_was_told()
+    }
+
+    /// SND.NXT: the next sequence number that will be used.
+    pub const fn snd_nxt(&self) -> SeqNum {
+        self.snd.nxt
+    }
+
+    /// SND.UNA: the oldest one that is not acknowledged.
+    pub const fn snd_una(&self) -> SeqNum {
+        self.snd.una
+    }
+
+    /// RCV.NXT: the next one expected from the peer.
+    pub const fn rcv_nxt(&self) -> SeqNum {
+        self.rcv.nxt
+    }
+
+    /// Memory that received data pins, in order and out of order, in bytes.
+    pub fn received_footprint(&self) -> usize {
+        let (receive, reassembly) = self.rcv.footprint();
+        receive + reassembly
+    }
+
+    /// A snapshot of what the connection knows and holds.
+    pub fn stats(&self) -> Stats {
+        let (receive, reassembly) = self.rcv.footprint();
+        Stats {
+            srtt: self.rtt.srtt(),
+            rto: self.rtt.rto(),
+            cwnd: self.congestion.window(),
+            ssthresh: self.congestion.threshold(),
+            in_flight: self.snd.flight(),
+            send_window: self.snd.wnd,
+            receive_window: self.rcv.window(),
+            mss: self.smss() as u16,
+            retransmits: self.counts.retransmits,
+            timeouts: self.counts.timeouts,
+            fast_recoveries: self.counts.fast_recoveries,
+            buffered: Buffered {
+                send: self.snd.footprint(),
+                receive,
+                reassembly,
+            },
+        }
+    }
+
+    /// Asserts what is always true. For tests and simulations: it costs more
+    /// than a segment.
+    ///
+    /// # Panics
+    /// When this crate is wrong.
+    pub fn assert_invariants(&self) {
+        let Self { snd, rcv, .. } = self;
+        assert!(
+            snd.una.at_or_before(snd.nxt),
+            "una {:?} <= nxt {:?}",
+            snd.una,
+            snd.nxt
+        );
+        if self.state == State::Closed {
+            return;
+        }
+        assert!(
+            snd.nxt.at_or_before(snd.end()),
+            "nxt {:?} <= all that there is to send {:?}",
+            snd.nxt,
+            snd.end()
+        );
+        assert!(
+            snd.una == snd.nxt || self.timer.guards_flight(),
+            "unacknowledged data has a timer, not {:?}",
+            self.timer
+        );
+        assert!(
+            rcv.last_ack_sent.at_or_before(rcv.nxt),
+            "nothing is acknowledged that has not come"
+        );
+        assert!(
+            rcv.readable() <= self.config.receive_buffer.max(1) as usize,
+            "no more waits for the reader than the buffer allows"
+        );
+        if self.recovery.phase == Phase::Resend {
+            let resend = self.recovery.resend;
+            assert!(
+                resend.at_or_after(snd.una) && resend.at_or_before(snd.nxt),
+                "what is sent again was sent before"
+            );
+        }
+        let mut before = snd.una;
+        for &(left, right) in self.scoreboard.ranges() {
+            assert!(
+                left.after(before) && right.after(left) && right.at_or_before(snd.nxt),
+                "the scoreboard is in order, within what was sent"
+            );
+            before = right;
+        }
+    }
+
+    /// What the peer named as its MSS, or none: sets ours for sending.
+    ///
+    //= rfc6691#section-2 (MUST)
+    // The value counts no options; what options take is subtracted from each
+    // segment that carries them.
+    fn set_peer_mss(&mut self, named: Option<u16>) {
+        let peer = named.unwrap_or(self.path.default_mss());
+        self.mss = peer
+            .min(self.path.mss)
+            .min(self.config.mss_max)
+            .max(crate::config::MSS_FLOOR);
+        self.congestion = Congestion::new(self.config.congestion, self.smss(), self.config.initial_window);
+    }
+
+    /// SMSS: payload of a full segment without SACK blocks, in bytes.
+    fn smss(&self) -> u32 {
+        u32::from(self.mss) - if self.ts.enabled { 12 } else { 0 }
+    }
+
+    /// The end, as it should be. What was received in order can still be read.
+    fn finish(&mut self) {
+        self.state = State::Closed;
+        self.timer = Timer::OFF;
+        self.owed.keep_only(0);
+        self.snd.clear();
+        self.rcv.clear_early();
+        self.events.close(CloseReason::Finished);
+    }
+
+    /// The end by misfortune or will: everything is dropped.
+    fn fail(&mut self, reason: CloseReason) {
+        self.state = State::Closed;
+        self.timer = Timer::OFF;
+        self.owed.keep_only(Owed::RESET);
+        self.snd.clear();
+        self.rcv.clear();
+        self.events.retain_ends();
+        self.events.close(reason);
+    }
+
+    /// The end that the peer learns of by a reset.
+    fn fail_with_reset(&mut self, reason: CloseReason) {
+        self.fail(reason);
+        self.owed.add(Owed::RESET);
+    }
+}

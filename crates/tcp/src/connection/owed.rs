@@ -1,0 +1,141 @@
+//! What the connection owes the peer.
+//!
+//! Always true: owing is remembered, however often it happens, once; paying is
+//! the business of `commit_transmit` alone.
+
+use crore_base::{Duration, Instant, SeqNum};
+
+/// The debts of one connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owed {
+    bits: u8,
+    /// How many challenge ACKs the current span has seen.
+    challenges: u8,
+    /// The number of the reset that a wrong acknowledgment earned.
+    pub(super) stray_seq: SeqNum,
+    /// When a delayed ACK is due.
+    ack_at: Instant,
+    /// When the current span of challenge ACKs began.
+    span_start: Instant,
+}
+
+impl Owed {
+    /// An acknowledgment, now.
+    pub(super) const ACK: u8 = 1;
+    /// An acknowledgment, within a while.
+    const DELAYED_ACK: u8 = 2;
+    /// Our SYN, or SYN-ACK.
+    pub(super) const SYN: u8 = 4;
+    /// The reset that ends the connection.
+    pub(super) const RESET: u8 = 8;
+    /// A reset that answers a wrong acknowledgment during the handshake.
+    pub(super) const STRAY_RESET: u8 = 16;
+    /// A probe of a window that is shut, or too small to be used willingly.
+    pub(super) const PROBE: u8 = 32;
+    /// A keepalive probe.
+    pub(super) const KEEPALIVE: u8 = 64;
+
+    /// Challenge ACKs within a span (RFC 5961 section 7 suggests these figures).
+    const CHALLENGES: u8 = 10;
+    const SPAN: Duration = Duration::from_secs(5);
+
+    pub(super) const fn new(bits: u8) -> Self {
+        Self {
+            bits,
+            challenges: 0,
+            stray_seq: SeqNum(0),
+            ack_at: Instant::ZERO,
+            span_start: Instant::ZERO,
+        }
+    }
+
+    pub(super) const fn add(&mut self, bit: u8) {
+        self.bits |= bit;
+    }
+
+    pub(super) const fn pay(&mut self, bit: u8) {
+        self.bits &= !bit;
+    }
+
+    pub(super) const fn has(&self, bit: u8) -> bool {
+        self.bits & bit != 0
+    }
+
+    /// Whether nothing is to be sent now.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.bits & !Self::DELAYED_ACK == 0
+    }
+
+    /// An acknowledgment went out, with whatever segment.
+    pub(super) const fn pay_ack(&mut self) {
+        self.bits &= !(Self::ACK | Self::DELAYED_ACK);
+    }
+
+    /// The connection ends: nothing is owed but what `bits` says.
+    pub(super) const fn keep_only(&mut self, bits: u8) {
+        self.bits &= bits;
+    }
+
+    //= rfc5681#section-4.2 (SHOULD)
+    // A lone segment's acknowledgment may wait a while; the second one's may not.
+    pub(super) fn add_data_ack(&mut self, now: Instant, delay: Duration) {
+        if delay == Duration::ZERO || self.has(Self::DELAYED_ACK) {
+            self.add(Self::ACK);
+        } else {
+            self.add(Self::DELAYED_ACK);
+            self.ack_at = now + delay;
+        }
+    }
+
+    /// When a delayed ACK is due, if one waits.
+    pub(super) fn ack_at(&self) -> Option<Instant> {
+        (self.has(Self::DELAYED_ACK) && !self.has(Self::ACK)).then_some(self.ack_at)
+    }
+
+    //= rfc5961#section-7 (SHOULD)
+    // Challenges are limited, so that forged segments can't be turned into a
+    // stream of ACKs; the limit is each connection's own, since a shared one
+    // tells an attacker about others.
+    /// An ACK that answers something that does not fit. Says whether it is owed.
+    pub(super) fn add_challenge(&mut self, now: Instant) -> bool {
+        if now.since(self.span_start) >= Self::SPAN {
+            self.span_start = now;
+            self.challenges = 0;
+        }
+        if self.challenges >= Self::CHALLENGES {
+            return false;
+        }
+        self.challenges += 1;
+        self.add(Self::ACK);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_are_limited_for_a_span() {
+        let mut owed = Owed::new(0);
+        let now = Instant::from_millis(7_000);
+        let earned = (0..100).filter(|_| owed.add_challenge(now)).count();
+        assert_eq!(earned, 10, "ten in five seconds");
+        assert!(
+            owed.add_challenge(now + Duration::from_secs(5)),
+            "the next span starts anew"
+        );
+    }
+
+    #[test]
+    fn the_second_segment_ends_the_delay() {
+        let mut owed = Owed::new(0);
+        let delay = Duration::from_millis(40);
+        owed.add_data_ack(Instant::ZERO, delay);
+        assert!(owed.is_empty(), "the first one waits");
+        assert_eq!(owed.ack_at(), Some(Instant::from_millis(40)), "for a while");
+        owed.add_data_ack(Instant::ZERO, delay);
+        assert!(owed.has(Owed::ACK), "the second one does not");
+        assert_eq!(owed.ack_at(), None, "and the wait is over");
+    }
+}

@@ -1,0 +1,252 @@
+//! What time brings: retransmission, probes, and the ends of waits.
+//!
+//! Read first: RFC 6298 section 5, RFC 9293 sections 3.8.3, 3.8.4 and 3.8.6.1.
+//!
+//! Always true: one main timer runs at most, since what it waits for excludes
+//! each other: an acknowledgment, a window, the peer's FIN, the end of TIME-WAIT.
+
+use crore_base::{Duration, Instant};
+
+use super::{Connection, Owed};
+use crate::{CloseReason, State};
+
+/// The main timer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Timer {
+    at: Instant,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Off,
+    Retransmit,
+    Persist,
+    FinWait2,
+    TimeWait,
+}
+
+impl Timer {
+    pub(super) const OFF: Self = Self {
+        at: Instant::FAR_FUTURE,
+        kind: Kind::Off,
+    };
+
+    pub(super) const fn retransmit(at: Instant) -> Self {
+        Self {
+            at,
+            kind: Kind::Retransmit,
+        }
+    }
+
+    pub(super) const fn time_wait(at: Instant) -> Self {
+        Self {
+            at,
+            kind: Kind::TimeWait,
+        }
+    }
+
+    /// Whether it would notice that something unacknowledged got lost.
+    pub(super) const fn guards_flight(self) -> bool {
+        matches!(self.kind, Kind::Retransmit)
+    }
+}
+
+/// Unanswered keepalive probes before the peer is given up, and how far apart
+/// they are at most.
+const KEEPALIVE_PROBES: u8 = 9;
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(75);
+
+impl Connection {
+    /// When [`Self::on_timeout`] wants to be called, if at all. Calling it
+    /// earlier does no harm.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let main = (self.timer.kind != Kind::Off).then_some(self.timer.at);
+        [main, self.owed.ack_at(), self.keepalive_at()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Time has passed. Records what is owed; sends nothing.
+    pub fn on_timeout(&mut self, now: Instant) {
+        if self.owed.ack_at().is_some_and(|at| at <= now) {
+            self.owed.add(Owed::ACK);
+        }
+        if self.timer.kind != Kind::Off && self.timer.at <= now {
+            match self.timer.kind {
+                Kind::Off => {}
+                Kind::Retransmit => self.on_retransmission_timeout(now),
+                Kind::Persist => self.on_persist_timeout(now),
+                Kind::FinWait2 | Kind::TimeWait => self.finish(),
+            }
+        }
+        if self.keepalive_at().is_some_and(|at| at <= now) {
+            self.on_keepalive_timeout();
+        }
+    }
+
+    /// An ICMP error says that the peer can't be reached; `hard` if the
+    /// condition is not expected to pass.
+    ///
+    //= rfc5927#section-5.2 (SHOULD)
+    // Once synchronised, hard errors are taken for soft ones: a forged message
+    // must not end a connection.
+    pub fn on_unreachable(&mut self, _now: Instant, hard: bool) {
+        match self.state {
+            State::Closed | State::TimeWait => {}
+            State::SynSent | State::SynReceived if hard => self.fail(CloseReason::Unreachable),
+            _ => self.soft_error = true,
+        }
+    }
+
+    /// An ICMP error says that segments of more than `mss` bytes (without
+    /// options) don't get through.
+    ///
+    //= rfc1191#section-6.4 (SHOULD)
+    // What was too large is sent again at once; that is no sign of congestion.
+    pub fn on_path_mtu(&mut self, now: Instant, mss: u16) {
+        // A lower value is more likely forged than true (RFC 5927 section 7.2).
+        const FLOOR: u16 = 512;
+        let mss = mss.max(FLOOR);
+        if mss >= self.mss || self.state == State::Closed {
+            return;
+        }
+        self.mss = mss;
+        self.path.mss = self.path.mss.min(mss);
+        self.congestion.set_mss(self.smss());
+        if self.snd.flight() > 0 && self.state.can_transmit() {
+            self.recovery.enter_resend(self.snd.una, self.snd.nxt);
+            self.rtt.on_retransmitted();
+            self.timer = Timer::retransmit(now + self.rtt.rto());
+        }
+    }
+
+    //= rfc6298#section-5.4 (MUST)
+    // The earliest unacknowledged segment is sent again, the time-out is
+    // doubled (5.5) and the timer started anew (5.6).
+    fn on_retransmission_timeout(&mut self, now: Instant) {
+        let opening = matches!(self.state, State::SynSent | State::SynReceived);
+        let limit = if opening {
+            self.config.syn_retries
+        } else {
+            self.config.data_retries
+        };
+        //= rfc9293#section-3.8.3 (MUST)
+        // After R2 unanswered retransmissions the connection is given up.
+        if self.retries >= limit {
+            self.give_up();
+            return;
+        }
+        self.retries += 1;
+        self.counts.timeouts = self.counts.timeouts.saturating_add(1);
+        self.rtt.back_off();
+        self.rtt.on_retransmitted();
+        self.timer = Timer::retransmit(now + self.rtt.rto());
+        if opening {
+            self.syn_lost = true;
+            self.owed.add(Owed::SYN);
+            return;
+        }
+        // At a shut window it is a probe that was not acknowledged: the network
+        // is not to blame.
+        if self.snd.wnd > 0 {
+            self.congestion.on_timeout(self.snd.flight(), self.retries == 1);
+        }
+        self.scoreboard.clear();
+        self.recovery.enter_resend(self.snd.una, self.snd.nxt);
+    }
+
+    //= rfc9293#section-3.8.6.1 (MUST)
+    // A shut window is probed, less and less often.
+    fn on_persist_timeout(&mut self, now: Instant) {
+        self.timer = Timer::OFF;
+        if !self.is_stuck(now) {
+            return;
+        }
+        if self.retries >= self.config.data_retries {
+            self.give_up();
+            return;
+        }
+        self.retries += 1;
+        self.rtt.back_off();
+        self.owed.add(Owed::PROBE);
+        self.timer = self.persist_timer(now);
+    }
+
+    fn on_keepalive_timeout(&mut self) {
+        if self.keepalives >= KEEPALIVE_PROBES {
+            self.give_up();
+            return;
+        }
+        self.keepalives += 1;
+        self.owed.add(Owed::KEEPALIVE);
+    }
+
+    fn give_up(&mut self) {
+        self.fail(if self.soft_error {
+            CloseReason::Unreachable
+        } else {
+            CloseReason::TimedOut
+        });
+    }
+
+    //= rfc9293#section-3.8.4 (MUST)
+    // Keepalives are sent only where they were asked for, and only when nothing
+    // was heard for the interval; what is in flight has a timer of its own.
+    fn keepalive_at(&self) -> Option<Instant> {
+        let idle = self.config.keepalive?;
+        let listens = matches!(
+            self.state,
+            State::Established | State::CloseWait | State::FinWait2
+        );
+        if !listens || self.snd.una != self.snd.nxt {
+            return None;
+        }
+        let interval = idle.min(KEEPALIVE_INTERVAL);
+        Some(self.heard_at + idle + interval.saturating_mul(u64::from(self.keepalives)))
+    }
+
+    /// Something waits, nothing is in flight, and the window does not let it
+    /// out: without a probe a lost window update would be a silence for ever.
+    pub(super) fn arm_persist_if_stuck(&mut self, now: Instant) {
+        if self.timer.kind == Kind::Off && self.is_stuck(now) {
+            self.timer = self.persist_timer(now);
+        }
+    }
+
+    pub(super) fn arm_fin_wait_2(&mut self, now: Instant) {
+        if self.released {
+            self.timer = Timer {
+                at: now + self.config.fin_wait_2,
+                kind: Kind::FinWait2,
+            };
+        }
+    }
+
+    /// Data went out: something is in flight.
+    pub(super) fn arm_retransmission(&mut self, now: Instant, restart: bool) {
+        if restart || self.timer.kind != Kind::Retransmit {
+            self.timer = Timer::retransmit(now + self.rtt.rto());
+        }
+    }
+
+    /// The later of the two moments that this end knows of without a clock.
+    pub(super) fn last_activity(&self) -> Instant {
+        self.heard_at.max(self.sent_at)
+    }
+
+    fn persist_timer(&self, now: Instant) -> Timer {
+        Timer {
+            at: now + self.rtt.rto(),
+            kind: Kind::Persist,
+        }
+    }
+
+    fn is_stuck(&self, now: Instant) -> bool {
+        self.snd.una == self.snd.nxt
+            && self.snd.has_unsent()
+            && self.state.can_transmit()
+            && self.pick(now, self.smss()).is_none()
+    }
+}

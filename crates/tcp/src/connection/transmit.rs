@@ -1,0 +1,292 @@
+//! Output, in two steps: a plan that changes nothing, and its commitment once
+//! a transmit buffer was had. A dry pool so loses no byte and no timer.
+//!
+//! Order of what is sent: resets, SYN, lost data, new data and FIN, probes,
+//! bare acknowledgments.
+
+use crore_base::{Instant, SeqNum, WindowScale};
+use crore_wire::{Flags, Segment, TcpOptions};
+
+use super::pick::{Pick, Why};
+use super::{Connection, Owed};
+use crate::State;
+use crate::recovery::Phase;
+
+/// A segment that may be sent. It stays true until the connection is called
+/// with `&mut`.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Its header; the ports are 0, for the owner to fill in.
+    pub segment: Segment,
+    /// Bytes of payload that follow it, for [`Connection::copy_payload`].
+    pub payload_len: u16,
+    what: What,
+    /// Up to where it allows the peer to send.
+    edge: SeqNum,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum What {
+    Reset,
+    StrayReset,
+    Syn,
+    Data(Why),
+    Keepalive,
+    Ack,
+}
+
+impl Connection {
+    /// What would be sent now, if anything. Changes nothing.
+    pub fn plan_transmit(&self, now: Instant) -> Option<Plan> {
+        if self.owed.is_empty() && self.recovery.phase == Phase::Open && !self.snd.has_unsent() {
+            return None;
+        }
+        if self.owed.has(Owed::RESET) {
+            return Some(self.plan_reset());
+        }
+        if self.owed.has(Owed::STRAY_RESET) {
+            return Some(self.plan_stray_reset());
+        }
+        match self.state {
+            State::Closed => None,
+            State::SynSent | State::SynReceived => self.plan_handshake(now),
+            _ => self.plan_data(now).or_else(|| self.plan_ack(now)),
+        }
+    }
+
+    /// Copies the payload of `plan` into `out`, whose length is
+    /// `plan.payload_len`.
+    pub fn copy_payload(&self, plan: &Plan, out: &mut [u8]) {
+        let copied = self.snd.copy_at(plan.segment.seq, out);
+        debug_assert_eq!(copied, out.len(), "the plan is older than the connection");
+    }
+
+    /// `plan` is on its way: SND.NXT moves, timers start, what was owed is paid.
+    pub fn commit_transmit(&mut self, now: Instant, plan: &Plan) {
+        let segment = &plan.segment;
+        match plan.what {
+            What::Reset => self.owed.pay(Owed::RESET | Owed::ACK),
+            What::StrayReset => self.owed.pay(Owed::STRAY_RESET),
+            What::Syn => self.on_syn_sent(now),
+            What::Data(why) => self.on_data_sent(now, segment, u32::from(plan.payload_len), why),
+            What::Keepalive => self.owed.pay(Owed::KEEPALIVE),
+            What::Ack => {}
+        }
+        if segment.flags.has_ack() && !segment.flags.has_rst() {
+            self.rcv.on_ack_sent(segment.ack, plan.edge);
+            self.owed.pay_ack();
+        }
+        self.arm_persist_if_stuck(now);
+    }
+
+    fn on_syn_sent(&mut self, now: Instant) {
+        self.owed.pay(Owed::SYN);
+        self.sent_at = now;
+        let first = self.snd.nxt == self.snd.iss;
+        self.snd.nxt = self.snd.iss + 1;
+        if first {
+            self.rtt.on_sent(self.snd.nxt, now);
+        } else {
+            self.counts.retransmits = self.counts.retransmits.saturating_add(1);
+            self.rtt.on_retransmitted();
+        }
+        self.arm_retransmission(now, false);
+    }
+
+    fn on_data_sent(&mut self, now: Instant, segment: &Segment, len: u32, why: Why) {
+        let seq = segment.seq;
+        let end = seq + len + u32::from(segment.flags.has_fin());
+        let size = seq.distance_to(end);
+        match why {
+            Why::New | Why::Probe => {
+                if self.was_idle(now) {
+                    self.congestion.on_idle();
+                }
+                self.rtt.on_sent(end, now);
+                self.snd.nxt = end;
+                self.recovery.resend = end;
+            }
+            Why::Head => {
+                self.recovery.head_owed = false;
+                self.recovery.high_rxt = self.recovery.high_rxt.max(end);
+            }
+            Why::Hole => self.recovery.high_rxt = end,
+            Why::Rescue => self.recovery.rescued = true,
+            Why::Resend => self.recovery.resend = end,
+        }
+        if !matches!(why, Why::New | Why::Probe) {
+            self.rtt.on_retransmitted();
+            self.counts.retransmits = self.counts.retransmits.saturating_add(1);
+        }
+        self.recovery.pipe = self.recovery.pipe.saturating_add(size);
+        self.owed.pay(Owed::PROBE);
+        self.sent_at = now;
+        self.arm_retransmission(now, why == Why::Head);
+    }
+
+    fn plan_handshake(&self, now: Instant) -> Option<Plan> {
+        if !self.owed.has(Owed::SYN) {
+            return if self.state == State::SynReceived {
+                self.plan_ack(now)
+            } else {
+                None
+            };
+        }
+        let answers = self.state == State::SynReceived;
+        let config = &self.config;
+        let scale = if answers {
+            // Only if the peer's SYN had the option (RFC 7323 section 2.2).
+            self.scaling.then_some(self.rcv.scale)
+        } else {
+            config
+                .window_scaling
+                .then_some(WindowScale::for_window(config.receive_buffer))
+        };
+        let uses_timestamps = if answers {
+            self.ts.enabled
+        } else {
+            config.timestamps
+        };
+        let options = TcpOptions {
+            //= rfc9293#section-3.7.1 (SHOULD)
+            // Every SYN names the MSS.
+            mss: Some(self.path.mss.min(config.mss_max).max(crate::config::MSS_FLOOR)),
+            window_scale: scale,
+            sack_permitted: if answers { self.sack } else { config.sack },
+            timestamps: uses_timestamps.then(|| self.ts.option(now)),
+            ..TcpOptions::default()
+        };
+        let (flags, ack) = if answers {
+            (Flags::SYN | Flags::ACK, self.rcv.nxt)
+        } else {
+            (Flags::SYN, SeqNum(0))
+        };
+        Some(Plan {
+            segment: Segment {
+                seq: self.snd.iss,
+                ack,
+                flags,
+                window: self.rcv.offer_on_syn(),
+                options,
+                ..Segment::default()
+            },
+            payload_len: 0,
+            what: What::Syn,
+            edge: self.rcv.edge(),
+        })
+    }
+
+    fn plan_data(&self, now: Instant) -> Option<Plan> {
+        if !self.state.can_transmit() {
+            return None;
+        }
+        let options = self.options(now);
+        let room = (usize::from(self.mss))
+            .saturating_sub(options.encoded_len())
+            .max(1) as u32;
+        let pick = match self.pick(now, room) {
+            Some(pick) => pick,
+            None if self.owed.has(Owed::PROBE) => self.pick_probe(room)?,
+            None => return None,
+        };
+        let Pick { seq, len, fin, why } = pick;
+        let mut flags = Flags::ACK;
+        //= rfc9293#section-3.9.1.2 (MUST)
+        // The last byte that is queued is pushed.
+        if len > 0 && seq + len == self.snd.data_end() {
+            flags |= Flags::PSH;
+        }
+        if fin {
+            flags |= Flags::FIN;
+        }
+        Some(self.plan_segment(seq, flags, options, len as u16, What::Data(why)))
+    }
+
+    fn plan_ack(&self, now: Instant) -> Option<Plan> {
+        let (seq, what) = if self.owed.has(Owed::KEEPALIVE) {
+            //= rfc9293#section-3.8.4 (SHOULD)
+            // A number that was acknowledged already makes the peer answer.
+            (self.snd.nxt - 1, What::Keepalive)
+        } else if self.owed.has(Owed::ACK) {
+            (self.bare_seq(), What::Ack)
+        } else {
+            return None;
+        };
+        Some(self.plan_segment(seq, Flags::ACK, self.options(now), 0, what))
+    }
+
+    fn plan_segment(
+        &self,
+        seq: SeqNum,
+        flags: Flags,
+        options: TcpOptions,
+        payload_len: u16,
+        what: What,
+    ) -> Plan {
+        let (window, edge) = self.rcv.offer(self.smss());
+        Plan {
+            segment: Segment {
+                seq,
+                ack: self.rcv.nxt,
+                flags,
+                window,
+                options,
+                ..Segment::default()
+            },
+            payload_len,
+            what,
+            edge,
+        }
+    }
+
+    //= rfc9293#section-3.10.5 (MUST)
+    // An abort is told by a reset numbered SND.NXT.
+    fn plan_reset(&self) -> Plan {
+        Plan {
+            segment: Segment {
+                seq: self.bare_seq(),
+                ack: self.rcv.nxt,
+                flags: Flags::RST | Flags::ACK,
+                ..Segment::default()
+            },
+            payload_len: 0,
+            what: What::Reset,
+            edge: self.rcv.edge(),
+        }
+    }
+
+    fn plan_stray_reset(&self) -> Plan {
+        Plan {
+            segment: Segment {
+                seq: self.owed.stray_seq,
+                flags: Flags::RST,
+                ..Segment::default()
+            },
+            payload_len: 0,
+            what: What::StrayReset,
+            edge: self.rcv.edge(),
+        }
+    }
+
+    /// The options of a segment after the handshake.
+    fn options(&self, now: Instant) -> TcpOptions {
+        let mut options = TcpOptions::default();
+        if self.ts.enabled {
+            options.timestamps = Some(self.ts.option(now));
+        }
+        if self.sack && self.rcv.has_early_data() {
+            options.sack = self.rcv.sack_blocks();
+        }
+        options
+    }
+
+    /// The number of a segment without text: SND.NXT, unless the peer has shut
+    /// its window on what is in flight; it would take that for out of window,
+    /// and our acknowledgment with it.
+    fn bare_seq(&self) -> SeqNum {
+        if self.state == State::SynReceived {
+            return self.snd.nxt;
+        }
+        self.snd.nxt.min(self.snd.una + self.snd.wnd)
+    }
+}

@@ -1,0 +1,124 @@
+//! What a connection tells its owner.
+
+/// Something that the application wants to know. Edge-triggered: each kind is
+/// pending at most once, however often it happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// The handshake is complete.
+    Connected,
+    /// There is more to read than there was.
+    Readable,
+    /// There is room again after a write was cut short.
+    Writable,
+    /// The peer has finished sending; what it sent before can still be read.
+    PeerClosed,
+    /// The connection is over. Comes once, and last.
+    Closed(CloseReason),
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CloseReason {
+    /// Both ends finished.
+    Finished,
+    /// The peer reset it.
+    ResetByPeer,
+    /// The peer refused to open it.
+    Refused,
+    /// The peer did not answer.
+    TimedOut,
+    /// The network said that the peer can't be reached.
+    Unreachable,
+    /// This end aborted it, or closed it with data unread.
+    Aborted,
+}
+
+/// The events that wait to be polled.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct PendingEvents {
+    bits: u8,
+    reason: Option<CloseReason>,
+}
+
+impl PendingEvents {
+    pub(crate) const CONNECTED: u8 = 1;
+    pub(crate) const READABLE: u8 = 2;
+    pub(crate) const WRITABLE: u8 = 4;
+    pub(crate) const PEER_CLOSED: u8 = 8;
+    const CLOSED: u8 = 16;
+
+    pub(crate) const fn add(&mut self, bit: u8) {
+        self.bits |= bit;
+    }
+
+    /// The end; the first reason stands.
+    pub(crate) fn close(&mut self, reason: CloseReason) {
+        if self.reason.is_none() {
+            self.reason = Some(reason);
+            self.bits |= Self::CLOSED;
+        }
+    }
+
+    /// Forgets all but the beginning and the end.
+    pub(crate) const fn retain_ends(&mut self) {
+        self.bits &= Self::CONNECTED | Self::CLOSED;
+    }
+
+    /// Forgets all but the end.
+    pub(crate) const fn retain_closed(&mut self) {
+        self.bits &= Self::CLOSED;
+    }
+
+    /// The next one; the end only if `may_end`.
+    pub(crate) fn next(&mut self, may_end: bool) -> Option<Event> {
+        let eligible = if may_end {
+            self.bits
+        } else {
+            self.bits & !Self::CLOSED
+        };
+        if eligible == 0 {
+            return None;
+        }
+        let bit = 1 << eligible.trailing_zeros();
+        self.bits &= !bit;
+        match bit {
+            Self::CONNECTED => Some(Event::Connected),
+            Self::READABLE => Some(Event::Readable),
+            Self::WRITABLE => Some(Event::Writable),
+            Self::PEER_CLOSED => Some(Event::PeerClosed),
+            _ => self.reason.map(Event::Closed),
+        }
+    }
+
+    /// Whether the end was told.
+    pub(crate) const fn end_was_told(&self) -> bool {
+        self.reason.is_some() && self.bits & Self::CLOSED == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_comes_once_and_last() {
+        let mut pending = PendingEvents::default();
+        pending.close(CloseReason::Finished);
+        pending.add(PendingEvents::READABLE);
+        pending.close(CloseReason::TimedOut);
+        assert_eq!(
+            pending.next(true),
+            Some(Event::Readable),
+            "what came before the end is told before it"
+        );
+        assert_eq!(pending.next(false), None, "the end waits while it must");
+        assert_eq!(
+            pending.next(true),
+            Some(Event::Closed(CloseReason::Finished)),
+            "the first reason stands"
+        );
+        pending.close(CloseReason::Aborted);
+        assert_eq!(pending.next(true), None, "there is one end");
+        assert!(pending.end_was_told(), "and it was told");
+    }
+}

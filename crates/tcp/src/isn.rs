@@ -1,0 +1,102 @@
+//! Initial sequence numbers and timestamp offsets that a stranger can't guess.
+//!
+//! Read first: RFC 6528, RFC 7323 section 7.1.
+
+use core::hash::Hasher;
+use core::net::IpAddr;
+
+use crore_base::{FourTuple, Instant, SeqNum};
+use siphasher::sip::SipHasher13;
+
+/// Derives both from a secret key and the four-tuple.
+#[derive(Clone)]
+pub struct IsnGenerator {
+    key: [u8; 16],
+}
+
+impl IsnGenerator {
+    /// A generator under `key`, which must be random and stay secret.
+    pub const fn new(key: [u8; 16]) -> Self {
+        Self { key }
+    }
+
+    //= rfc6528#section-3 (SHOULD)
+    // A clock of 4 microseconds, so that a tuple's successive connections get
+    // increasing numbers, plus a keyed hash of the tuple, so that one tuple's
+    // numbers tell nothing about another's.
+    /// The initial sequence number for a connection opened at `now`.
+    pub fn iss(&self, now: Instant, tuple: &FourTuple) -> SeqNum {
+        let clock = (now.as_nanos() / 4_000) as u32;
+        SeqNum(clock.wrapping_add(self.hash(0, tuple)))
+    }
+
+    //= rfc7323#section-7.1 (SHOULD)
+    // Timestamps start at a point that differs by tuple, so that they reveal
+    // neither uptime nor a shared host; for one tuple they never go back.
+    /// What is added to the clock to make the timestamps of `tuple`.
+    pub fn ts_offset(&self, tuple: &FourTuple) -> u32 {
+        self.hash(1, tuple)
+    }
+
+    fn hash(&self, purpose: u8, tuple: &FourTuple) -> u32 {
+        let mut bytes = [0u8; 38];
+        bytes[0] = purpose;
+        bytes[1] = u8::from(tuple.local_addr.is_ipv6());
+        bytes[2..18].copy_from_slice(&octets(tuple.local_addr));
+        bytes[18..34].copy_from_slice(&octets(tuple.remote_addr));
+        bytes[34..36].copy_from_slice(&tuple.local_port.to_be_bytes());
+        bytes[36..38].copy_from_slice(&tuple.remote_port.to_be_bytes());
+        let mut hasher = SipHasher13::new_with_key(&self.key);
+        hasher.write(&bytes);
+        hasher.finish() as u32
+    }
+}
+
+/// The key is not for logs.
+impl core::fmt::Debug for IsnGenerator {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("IsnGenerator(secret)")
+    }
+}
+
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crore_base::Duration;
+
+    fn tuple(remote_port: u16) -> FourTuple {
+        FourTuple {
+            local_addr: IpAddr::from([10, 0, 0, 1]),
+            local_port: 80,
+            remote_addr: IpAddr::from([10, 0, 0, 2]),
+            remote_port,
+        }
+    }
+
+    #[test]
+    fn numbers_grow_with_the_clock_and_differ_by_tuple_and_key() {
+        let isn = IsnGenerator::new([7; 16]);
+        let now = Instant::from_millis(5);
+        let first = isn.iss(now, &tuple(1000));
+        let second = isn.iss(now + Duration::from_millis(4), &tuple(1000));
+        assert_eq!(first.distance_to(second), 1000, "one step in 4 microseconds");
+        assert_ne!(first, isn.iss(now, &tuple(1001)), "another tuple");
+        assert_ne!(
+            first,
+            IsnGenerator::new([8; 16]).iss(now, &tuple(1000)),
+            "another key"
+        );
+        assert_ne!(
+            isn.ts_offset(&tuple(1000)),
+            isn.iss(Instant::ZERO, &tuple(1000)).0,
+            "timestamps must not give the sequence number away"
+        );
+    }
+}

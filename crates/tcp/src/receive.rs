@@ -1,0 +1,296 @@
+//! What the peer may send, what has come, and what the application has not read.
+//!
+//! Read first: RFC 9293 sections 3.4, 3.8.6 and 3.10.7.4, RFC 7323 section 2.
+//!
+//! Always true: `nxt <= edge <= nxt + (buffer - unread)`, so that whatever is
+//! accepted has room; `edge` never goes back.
+//!
+//! ```text
+//!    unread       nxt                       edge
+//!  |#############|-----------|##early##|-----|--------
+//!   for the reader   free       held          not offered
+//! ```
+
+use crore_base::{DropReason, SeqNum, WindowScale};
+use crore_netbuf::{ByteQueue, Chunk};
+use crore_wire::SackBlocks;
+
+use crate::assembler::{Assembler, Inserted};
+
+/// Bytes of bookkeeping that a queued chunk costs besides what it pins.
+const ENTRY: usize = 64;
+
+/// The receive sequence space.
+#[derive(Debug)]
+pub(crate) struct ReceiveSpace {
+    /// RCV.NXT: next number expected.
+    pub(crate) nxt: SeqNum,
+    /// IRS: the peer's initial sequence number.
+    pub(crate) irs: SeqNum,
+    /// One past the highest number that the peer was ever allowed to send.
+    edge: SeqNum,
+    /// The acknowledgment that was sent last (RFC 7323's Last.ACK.sent).
+    pub(crate) last_ack_sent: SeqNum,
+    /// Where `nxt` is in the peer's stream.
+    position: u64,
+    /// How we scale our window field.
+    pub(crate) scale: WindowScale,
+    /// The peer's FIN was taken.
+    pub(crate) fin_received: bool,
+    /// Number of the peer's FIN, once seen.
+    fin: Option<SeqNum>,
+    /// Bytes that may wait for the reader.
+    buffer: u32,
+    queue: ByteQueue,
+    assembler: Assembler,
+}
+
+/// What a segment's text brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Received {
+    /// New bytes for the reader.
+    pub(crate) readable: bool,
+    /// The peer's FIN was reached.
+    pub(crate) finished: bool,
+    /// Something is amiss (a hole, a duplicate): the peer must learn at once
+    /// where we stand.
+    pub(crate) ack_now: bool,
+    /// Why some of it was thrown away.
+    pub(crate) dropped: Option<DropReason>,
+}
+
+impl ReceiveSpace {
+    pub(crate) fn new(buffer: u32) -> Self {
+        Self {
+            nxt: SeqNum(0),
+            irs: SeqNum(0),
+            edge: SeqNum(0),
+            last_ack_sent: SeqNum(0),
+            position: 0,
+            scale: WindowScale::ZERO,
+            fin_received: false,
+            fin: None,
+            buffer: buffer.max(1),
+            queue: ByteQueue::new(),
+            assembler: Assembler::default(),
+        }
+    }
+
+    /// The peer's SYN came; `promised` is the window that our own SYN named.
+    pub(crate) fn synchronize(&mut self, irs: SeqNum, promised: u32) {
+        self.irs = irs;
+        self.nxt = irs + 1;
+        self.edge = self.nxt + promised;
+        self.last_ack_sent = self.nxt;
+    }
+
+    /// The peer sent `payload` from `seq` on, and `fin` behind it. What lies
+    /// outside the window is cut off.
+    pub(crate) fn accept(&mut self, seq: SeqNum, mut payload: Chunk, fin: bool, limit: usize) -> Received {
+        let mut seq = seq;
+        let mut received = Received::default();
+        if self.fin_received {
+            // Nothing follows a FIN; what was sent again is acknowledged again.
+            received.ack_now = true;
+            received.dropped = Some(DropReason::Duplicate);
+            return received;
+        }
+        let fin_seq = seq + payload.len() as u32;
+        let came = payload.len();
+        if seq.before(self.nxt) {
+            let old = (seq.distance_to(self.nxt) as usize).min(payload.len());
+            payload.advance(old);
+            seq += old as u32;
+            received.ack_now = true;
+        }
+        let limit_seq = self.fin.map_or(self.edge, |fin| fin.min(self.edge));
+        let allowed = if seq.before(limit_seq) {
+            seq.distance_to(limit_seq) as usize
+        } else {
+            0
+        };
+        if payload.len() > allowed {
+            payload.truncate(allowed);
+            received.ack_now = true;
+            received.dropped = Some(DropReason::OutOfWindow);
+        }
+        if fin && self.fin.is_none() && fin_seq.at_or_after(self.nxt) && fin_seq.at_or_before(self.edge) {
+            self.fin = Some(fin_seq);
+            received.ack_now = true;
+        }
+        if payload.is_empty() {
+            if came > 0 && received.dropped.is_none() {
+                received.dropped = Some(DropReason::Duplicate);
+            }
+        } else if seq == self.nxt {
+            self.deliver(payload);
+            received.readable = true;
+            if !self.assembler.is_empty() {
+                // Filling a hole is acknowledged at once (RFC 5681 section 4.2).
+                received.ack_now = true;
+                self.deliver_held();
+            }
+        } else {
+            received.ack_now = true;
+            let position = self.position + u64::from(self.nxt.distance_to(seq));
+            match self.assembler.insert(position, &payload, limit) {
+                Inserted::New => {}
+                Inserted::Duplicate => received.dropped = Some(DropReason::Duplicate),
+                Inserted::Full => received.dropped = Some(DropReason::ReassemblyFull),
+            }
+        }
+        if self.fin == Some(self.nxt) {
+            self.finish();
+            received.finished = true;
+            received.ack_now = true;
+        }
+        received
+    }
+
+    /// What was held and now has its turn; nothing beyond the peer's FIN.
+    fn deliver_held(&mut self) {
+        while let Some(mut chunk) = self.assembler.pop(self.position) {
+            if let Some(fin) = self.fin {
+                if self.nxt.at_or_after(fin) {
+                    break;
+                }
+                chunk.truncate(self.nxt.distance_to(fin) as usize);
+            }
+            self.deliver(chunk);
+        }
+    }
+
+    fn finish(&mut self) {
+        self.fin_received = true;
+        self.nxt += 1;
+        self.edge = self.edge.max(self.nxt);
+        self.assembler.clear();
+    }
+
+    /// Bytes in order, for the reader. They stay in the packet's own buffer if
+    /// they fill enough of it, or if nothing waits before them, since they are
+    /// then read at once as a rule; else small ones share a block.
+    fn deliver(&mut self, chunk: Chunk) {
+        let len = chunk.len();
+        self.nxt += len as u32;
+        self.position += len as u64;
+        if self.queue.is_empty() || chunk.footprint() + ENTRY <= 4 * len {
+            self.queue.push(chunk);
+        } else {
+            self.queue.push_slice_coalescing(&chunk);
+        }
+    }
+
+    /// The next piece for the reader.
+    pub(crate) fn read(&mut self) -> Option<Chunk> {
+        self.queue.pop()
+    }
+
+    /// What the window field is to say in a segment sent now, and the edge that
+    /// it stands for.
+    ///
+    //= rfc9293#section-3.8.6.2.2 (MUST)
+    // The window opens in steps of a segment or half the buffer, whichever is
+    // smaller, so that the peer is not tempted into tiny segments.
+    //= rfc9293#section-3.8.6 (SHOULD NOT)
+    // The right edge does not move left. A scaled field can't always name it
+    // exactly: it is then rounded up where there is room (RFC 7323 section 2.4
+    // tells what a sender must bear where there is none).
+    pub(crate) fn offer(&self, mss: u32) -> (u16, SeqNum) {
+        let shift = self.scale.shift();
+        let free = self.free();
+        let offered = self.window();
+        let step = (self.buffer / 2).min(mss).max(1);
+        let units = if free >= offered.saturating_add(step) {
+            free >> shift
+        } else {
+            let up = offered.div_ceil(1 << shift);
+            if u64::from(up) << shift <= u64::from(free) {
+                up
+            } else {
+                offered >> shift
+            }
+        };
+        let field = units.min(0xffff) as u16;
+        let edge = self.nxt + (u32::from(field) << shift);
+        (field, edge.max(self.edge))
+    }
+
+    /// The window for a SYN: never scaled.
+    pub(crate) fn offer_on_syn(&self) -> u16 {
+        self.buffer.min(0xffff) as u16
+    }
+
+    /// An acknowledgment of `ack` that allows up to `edge` was sent.
+    pub(crate) fn on_ack_sent(&mut self, ack: SeqNum, edge: SeqNum) {
+        self.last_ack_sent = ack;
+        self.edge = self.edge.max(edge);
+    }
+
+    /// Whether the window has opened so far since the peer heard of it that it
+    /// is worth a segment of its own: by two segments or half the buffer, and
+    /// the peer may be short of it.
+    pub(crate) fn update_is_due(&self, mss: u32) -> bool {
+        let (free, offered) = (self.free(), self.window());
+        let (_, edge) = self.offer(mss);
+        let opened = self.edge.distance_to(edge);
+        opened >= (self.buffer / 2).min(mss.saturating_mul(2)).max(1)
+            && (free - offered >= self.buffer / 4
+                || offered <= self.buffer / 8
+                || self.buffer <= mss.saturating_mul(8))
+    }
+
+    //= rfc2018#section-4 (MUST)
+    // The block with the segment that came last stands first; others follow,
+    // the more recent before the older.
+    pub(crate) fn sack_blocks(&self) -> SackBlocks {
+        let mut blocks = SackBlocks::new();
+        for (start, end) in self.assembler.recent_runs() {
+            let number = |position: u64| self.nxt + (position - self.position) as u32;
+            if !blocks.push(number(start), number(end)) {
+                break;
+            }
+        }
+        blocks
+    }
+
+    /// Drops all that was received.
+    pub(crate) fn clear(&mut self) {
+        self.queue.clear();
+        self.assembler.clear();
+    }
+
+    /// Drops what came out of order: its turn will not come.
+    pub(crate) fn clear_early(&mut self) {
+        self.assembler.clear();
+    }
+
+    /// RCV.WND: how much of what was offered is unused.
+    pub(crate) const fn window(&self) -> u32 {
+        self.nxt.distance_to(self.edge)
+    }
+
+    /// One past the last number that the peer may send.
+    pub(crate) const fn edge(&self) -> SeqNum {
+        self.edge
+    }
+
+    /// Room behind `nxt`.
+    fn free(&self) -> u32 {
+        self.buffer
+            .saturating_sub(self.queue.len() as u32)
+            .max(self.window())
+    }
+
+    pub(crate) fn readable(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(crate) fn has_early_data(&self) -> bool {
+        !self.assembler.is_empty()
+    }
+
+    pub(crate) fn footprint(&self) -> (usize, usize) {
+        (self.queue.footprint(), self.assembler.footprint())
+    }
+}

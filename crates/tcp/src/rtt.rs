@@ -1,0 +1,187 @@
+//! How long to wait for an acknowledgment.
+//!
+//! Read first: RFC 6298, RFC 7323 section 4.
+//!
+//! Always true: `min <= rto <= max`; a segment that was sent twice is never
+//! timed (Karn's algorithm), except by its timestamp.
+
+use crore_base::{Duration, Instant, SeqNum};
+
+/// Smoothed round-trip time and the retransmission time-out derived from it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RttEstimator {
+    srtt: Option<Duration>,
+    rttvar: Duration,
+    /// Before backing off.
+    base: Duration,
+    min: Duration,
+    max: Duration,
+    /// How often the time-out was doubled since the last measurement.
+    backoff: u8,
+    /// The segment that is being timed: one past its end, and when it was sent.
+    timed: Option<(SeqNum, Instant)>,
+}
+
+impl RttEstimator {
+    pub(crate) fn new(initial: Duration, min: Duration, max: Duration) -> Self {
+        let min = min.max(Duration::from_millis(1));
+        let max = max.max(min);
+        Self {
+            srtt: None,
+            rttvar: Duration::ZERO,
+            base: initial.clamp(min, max),
+            min,
+            max,
+            backoff: 0,
+            timed: None,
+        }
+    }
+
+    /// New data up to `end` was sent: it is timed unless something else is.
+    pub(crate) fn on_sent(&mut self, end: SeqNum, now: Instant) {
+        if self.timed.is_none() {
+            self.timed = Some((end, now));
+        }
+    }
+
+    //= rfc6298#section-3 (MUST)
+    // Which of two copies was acknowledged can't be known, so none is timed.
+    pub(crate) const fn on_retransmitted(&mut self) {
+        self.timed = None;
+    }
+
+    /// `ack` acknowledges new data; `echoed` is what the timestamp option says.
+    pub(crate) fn on_ack(&mut self, ack: SeqNum, now: Instant, echoed: Option<Duration>) {
+        match self.timed {
+            Some((end, sent)) if ack.at_or_after(end) => {
+                self.timed = None;
+                self.sample(now.since(sent));
+            }
+            Some(_) => {}
+            //= rfc7323#section-4.1 (SHOULD)
+            // With timestamps even a retransmission's round trip is known.
+            None => {
+                if let Some(rtt) = echoed {
+                    self.sample(rtt);
+                }
+            }
+        }
+    }
+
+    //= rfc6298#section-2 (MUST)
+    // SRTT moves by an eighth and RTTVAR by a quarter; RTO = SRTT + 4 RTTVAR.
+    fn sample(&mut self, rtt: Duration) {
+        const GRANULARITY: Duration = Duration::from_millis(1);
+        // An hour bounds the arithmetic below; no path is that long.
+        let rtt = rtt.min(Duration::from_secs(3600));
+        let srtt = match self.srtt {
+            None => {
+                self.rttvar = rtt.div(2);
+                rtt
+            }
+            Some(srtt) => {
+                let error = srtt.saturating_sub(rtt).max(rtt.saturating_sub(srtt));
+                self.rttvar = Duration::from_nanos((3 * self.rttvar.as_nanos() + error.as_nanos()) / 4);
+                Duration::from_nanos((7 * srtt.as_nanos() + rtt.as_nanos()) / 8)
+            }
+        };
+        self.srtt = Some(srtt);
+        self.base = (srtt + self.rttvar.saturating_mul(4).max(GRANULARITY)).clamp(self.min, self.max);
+        self.backoff = 0;
+    }
+
+    //= rfc6298#section-5.5 (MUST)
+    // Each time-out doubles the next one, up to a bound.
+    pub(crate) fn back_off(&mut self) {
+        if self.rto() < self.max {
+            self.backoff = self.backoff.saturating_add(1);
+        }
+    }
+
+    /// The peer answers, though nothing could be measured: a window opened.
+    pub(crate) const fn forget_backoff(&mut self) {
+        self.backoff = 0;
+    }
+
+    //= rfc6298#section-5.7 (MUST)
+    // If the SYN had to be sent again and the RTO is below 3 s, data starts
+    // with 3 s.
+    pub(crate) fn on_syn_lost(&mut self) {
+        if self.srtt.is_none() {
+            self.base = self.base.max(Duration::from_secs(3)).clamp(self.min, self.max);
+        }
+        self.backoff = 0;
+    }
+
+    /// The time-out as it stands.
+    pub(crate) fn rto(&self) -> Duration {
+        self.base
+            .saturating_mul(1 << u32::from(self.backoff.min(32)))
+            .min(self.max)
+    }
+
+    pub(crate) const fn srtt(&self) -> Option<Duration> {
+        self.srtt
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn estimator() -> RttEstimator {
+        RttEstimator::new(
+            Duration::from_secs(1),
+            Duration::from_millis(200),
+            Duration::from_secs(60),
+        )
+    }
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_millis(ms)
+    }
+
+    #[test]
+    fn the_first_sample_sets_and_later_ones_smooth() {
+        let mut rtt = estimator();
+        assert_eq!(rtt.rto(), Duration::from_secs(1), "RFC 6298 section 2.1");
+        rtt.on_sent(SeqNum(10), at(0));
+        rtt.on_ack(SeqNum(10), at(100), None);
+        assert_eq!(rtt.srtt(), Some(Duration::from_millis(100)), "R itself");
+        assert_eq!(rtt.rto(), Duration::from_millis(300), "R + 4 * R/2");
+        rtt.on_sent(SeqNum(20), at(200));
+        rtt.on_ack(SeqNum(20), at(380), None);
+        assert_eq!(rtt.srtt(), Some(Duration::from_millis(110)), "7/8 + 1/8");
+        // RTTVAR = 3/4 * 50 + 1/4 * 80 = 57.5 ms.
+        assert_eq!(rtt.rto(), Duration::from_millis(340), "110 + 4 * 57.5");
+    }
+
+    #[test]
+    fn a_segment_sent_twice_is_not_timed() {
+        let mut rtt = estimator();
+        rtt.on_sent(SeqNum(10), at(0));
+        rtt.on_retransmitted();
+        rtt.on_ack(SeqNum(10), at(900), None);
+        assert_eq!(rtt.srtt(), None, "Karn's algorithm");
+        rtt.on_ack(SeqNum(20), at(901), Some(Duration::from_millis(5)));
+        assert_eq!(
+            rtt.srtt(),
+            Some(Duration::from_millis(5)),
+            "a timestamp tells which copy it was"
+        );
+    }
+
+    #[test]
+    fn backing_off_doubles_up_to_the_bound_and_ends_with_a_sample() {
+        let mut rtt = estimator();
+        let mut seconds = Vec::new();
+        for _ in 0..8 {
+            rtt.back_off();
+            seconds.push(rtt.rto().as_millis() / 1000);
+        }
+        assert_eq!(seconds, [2, 4, 8, 16, 32, 60, 60, 60], "doubled, then bounded");
+        rtt.on_sent(SeqNum(10), at(0));
+        rtt.on_ack(SeqNum(10), at(1), None);
+        assert_eq!(rtt.rto(), Duration::from_millis(200), "the floor");
+    }
+}

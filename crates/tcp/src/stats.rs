@@ -1,0 +1,44 @@
+//! What a connection can say about itself.
+
+use crore_base::Duration;
+
+/// A snapshot of one connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Smoothed round-trip time; none before the first measurement.
+    pub srtt: Option<Duration>,
+    /// The retransmission time-out as it stands, backed off.
+    pub rto: Duration,
+    /// Congestion window in bytes.
+    pub cwnd: u32,
+    /// Slow start threshold in bytes.
+    pub ssthresh: u32,
+    /// Bytes of sequence space sent and not acknowledged.
+    pub in_flight: u32,
+    /// The peer's window in bytes.
+    pub send_window: u32,
+    /// The window that this end has advertised, as far as it is unused, in bytes.
+    pub receive_window: u32,
+    /// Largest payload that is sent, in bytes, before SACK blocks.
+    pub mss: u16,
+    /// Segments sent again, for whatever reason.
+    pub retransmits: u32,
+    /// How often the retransmission timer ran out.
+    pub timeouts: u32,
+    /// How often fast recovery was entered.
+    pub fast_recoveries: u32,
+    /// Memory pinned by data.
+    pub buffered: Buffered,
+}
+
+/// Memory that a connection's data pins, in bytes: whole blocks and packet
+/// buffers, not only the bytes in view.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Buffered {
+    /// Written by the application and not acknowledged.
+    pub send: usize,
+    /// Received in order and not read.
+    pub receive: usize,
+    /// Received out of order.
+    pub reassembly: usize,
+}
