@@ -1,1 +1,18 @@
-//! Placeholder, replaced as the crate is written.
+//! The poll loop that drives one stack on one core, and the mailbox into it.
+//!
+//! A [`Shard`] owns a NIC's queue pair, a stack and the application's
+//! [`Service`]. [`Shard::turn`] is one bounded turn of the loop: mailbox,
+//! reception, timers, application, transmission. Whoever calls it reads the
+//! clock, so a simulation drives the same loop under virtual time.
+//!
+//! A `Shard` stays on the thread that made it; a [`Mailbox`] is the only way
+//! in from outside.
+#![forbid(unsafe_code)]
+
+mod mailbox;
+mod service;
+mod shard;
+
+pub use mailbox::{Full, Mailbox, mailbox};
+pub use service::Service;
+pub use shard::{Shard, Turn};

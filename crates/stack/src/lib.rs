@@ -1,1 +1,40 @@
-//! Placeholder, replaced as the crate is written.
+//! One TCP/IP host on one shard, sans-IO.
+//!
+//! A [`Stack`] is handed received frames a burst at a time
+//! ([`Stack::on_burst`]), the time ([`Stack::on_timeout`]) and the
+//! application's calls; it records what is owed, and at the end of the burst
+//! [`Stack::poll_transmit`] writes what there is to send into the NIC's
+//! buffers. It reads no clock, draws no randomness and holds no thread.
+//!
+//! Where to look: `input` takes a burst apart, `output` puts frames together,
+//! `control` is the built-in control plane (ARP, neighbour discovery, ICMP),
+//! `socket` has the application's calls, `flow_table` finds a connection by
+//! its four-tuple, `timer_wheel` wakes it, `neighbor` knows Ethernet addresses.
+#![forbid(unsafe_code)]
+
+mod config;
+mod control;
+mod counters;
+mod event;
+mod flow_table;
+mod id;
+mod input;
+mod listener;
+mod neighbor;
+mod output;
+mod ports;
+mod rate_limit;
+mod route;
+mod slots;
+mod socket;
+mod stack;
+mod timer_wheel;
+
+pub use config::{ConfigError, StackConfig};
+pub use counters::Counters;
+pub use crore_tcp::{CloseReason, Read, State};
+pub use event::{ConnectError, Event, ListenError, SocketError};
+pub use flow_table::{FlowHasher, FlowTable};
+pub use id::{ConnId, ListenerId};
+pub use stack::Stack;
+pub use timer_wheel::TimerWheel;

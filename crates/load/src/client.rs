@@ -1,0 +1,351 @@
+//! The client application.
+
+use core::net::{IpAddr, SocketAddr};
+
+use crore_base::{Duration, Instant};
+use crore_shard::Service;
+use crore_stack::{ConnId, Event, Read, Stack};
+use hdrhistogram::Histogram;
+
+use crate::http::{Progress, ReplyParser};
+use crate::{LatencySummary, LoadReport, Pattern};
+
+/// What is asked of the server.
+#[derive(Clone, Debug)]
+pub enum Workload {
+    /// Sends requests of `size` bytes and expects the same bytes back.
+    Echo {
+        /// Bytes of a request.
+        size: usize,
+    },
+    /// Fetches `path` by HTTP/1.1 keep-alive and expects status 200 and a Content-Length.
+    Http {
+        /// The path of the request.
+        path: String,
+    },
+}
+
+/// What to do to which server.
+#[derive(Clone, Debug)]
+pub struct LoadConfig {
+    /// The server.
+    pub remote: SocketAddr,
+    /// Local addresses, used in turn; empty for the one that fits.
+    pub local: Vec<IpAddr>,
+    /// Connections held at once.
+    pub connections: u32,
+    /// Requests in all; the run ends when they are answered.
+    pub requests: u64,
+    /// The run ends after this time even if not all requests were made.
+    pub time_limit: Option<Duration>,
+    /// What a request is.
+    pub workload: Workload,
+}
+
+/// Opens under way at once: a server's backlog is not the thing to be tested here.
+const OPENING_MAX: u32 = 256;
+/// A peer that refuses everything ends the run.
+const FAILURES_MAX: u64 = 10_000;
+
+/// One connection's request.
+#[derive(Default)]
+struct Session {
+    conn: Option<ConnId>,
+    /// Bytes of this connection's stream that were written, and that came back.
+    written: u64,
+    received: u64,
+    /// Bytes of the current request that did not fit the send buffer yet.
+    unsent: usize,
+    /// Bytes of the current reply that are still to come (echo).
+    awaited: usize,
+    asked_at: Instant,
+    /// A reply is awaited.
+    busy: bool,
+    established: bool,
+    parser: ReplyParser,
+}
+
+/// The client application; see the module's head.
+pub struct LoadClient {
+    config: LoadConfig,
+    pattern: Pattern,
+    request: Vec<u8>,
+    sessions: Vec<Session>,
+    /// Sessions to be opened.
+    unopened: Vec<u32>,
+    opening: u32,
+    started: Option<Instant>,
+    finished: Option<Instant>,
+    issued: u64,
+    local_turn: usize,
+    latency: Histogram<u64>,
+    report: LoadReport,
+}
+
+impl LoadClient {
+    /// A client that begins with its first turn.
+    pub fn new(config: LoadConfig) -> Self {
+        let (longest, request) = match &config.workload {
+            Workload::Echo { size } => ((*size).max(1), Vec::new()),
+            Workload::Http { path } => (
+                1,
+                format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", config.remote).into_bytes(),
+            ),
+        };
+        let mut sessions = Vec::new();
+        sessions.resize_with(config.connections as usize, Session::default);
+        Self {
+            pattern: Pattern::new(longest),
+            request,
+            sessions,
+            unopened: (0..config.connections).rev().collect(),
+            opening: 0,
+            started: None,
+            finished: None,
+            issued: 0,
+            local_turn: 0,
+            latency: Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are constants"),
+            report: LoadReport::default(),
+            config,
+        }
+    }
+
+    /// Whether the run is over.
+    pub fn is_finished(&self) -> bool {
+        self.finished.is_some()
+    }
+
+    /// Requests answered so far.
+    pub fn requests(&self) -> u64 {
+        self.report.requests
+    }
+
+    /// Connections established and not yet ended.
+    pub fn open(&self) -> usize {
+        self.sessions.iter().filter(|s| s.conn.is_some()).count()
+    }
+
+    /// The figures so far, as of `now`.
+    pub fn report(&self, now: Instant) -> LoadReport {
+        let end = self.finished.unwrap_or(now);
+        let seconds = self.started.map_or(0.0, |start| end.since(start).as_secs_f64());
+        let mut report = self.report.clone();
+        report.seconds = seconds;
+        report.requests_per_second = if seconds > 0.0 {
+            report.requests as f64 / seconds
+        } else {
+            0.0
+        };
+        report.latency = LatencySummary::of(&self.latency);
+        report
+    }
+
+    fn request_len(&self) -> usize {
+        match self.config.workload {
+            Workload::Echo { size } => size.max(1),
+            Workload::Http { .. } => self.request.len(),
+        }
+    }
+
+    fn open_more(&mut self, stack: &mut Stack, now: Instant) {
+        while self.opening < OPENING_MAX {
+            let Some(index) = self.unopened.pop() else { break };
+            let local = match self.config.local.len() {
+                0 => None,
+                n => Some(self.config.local[self.local_turn % n]),
+            };
+            self.local_turn += 1;
+            match stack.connect(now, local, self.config.remote) {
+                Ok(conn) => {
+                    stack.set_user(conn, u64::from(index));
+                    self.sessions[index as usize] = Session {
+                        conn: Some(conn),
+                        ..Session::default()
+                    };
+                    self.opening += 1;
+                }
+                Err(_) => {
+                    self.report.connect_failures += 1;
+                    self.unopened.push(index);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Begins the next request of a session, if any is left to make.
+    fn ask(&mut self, stack: &mut Stack, now: Instant, index: u32) {
+        if self.issued >= self.config.requests {
+            return;
+        }
+        self.issued += 1;
+        let len = self.request_len();
+        let session = &mut self.sessions[index as usize];
+        session.busy = true;
+        session.asked_at = now;
+        session.unsent = len;
+        session.awaited = len;
+        self.push_request(stack, index);
+    }
+
+    /// Writes as much of the current request as the send buffer takes.
+    fn push_request(&mut self, stack: &mut Stack, index: u32) {
+        let len = self.request_len();
+        let session = &mut self.sessions[index as usize];
+        let Some(conn) = session.conn else { return };
+        let bytes = match self.config.workload {
+            Workload::Echo { .. } => self.pattern.piece(index, session.written, session.unsent),
+            Workload::Http { .. } => &self.request[len - session.unsent..],
+        };
+        let accepted = stack.write(conn, bytes).unwrap_or(0);
+        session.unsent -= accepted;
+        session.written += accepted as u64;
+        self.report.bytes_sent += accepted as u64;
+    }
+
+    fn on_readable(&mut self, stack: &mut Stack, now: Instant, conn: ConnId) {
+        let index = stack.user(conn) as u32;
+        while let Ok(Read::Data(chunk)) = stack.read(conn) {
+            self.report.bytes_received += chunk.len() as u64;
+            let fine = match self.config.workload {
+                Workload::Echo { .. } => self.check_echo(stack, now, index, &chunk),
+                Workload::Http { .. } => self.check_http(stack, now, index, &chunk),
+            };
+            if !fine {
+                self.report.mismatches += 1;
+                self.drop_session(stack, conn, index);
+                return;
+            }
+        }
+    }
+
+    fn check_echo(&mut self, stack: &mut Stack, now: Instant, index: u32, mut data: &[u8]) -> bool {
+        while !data.is_empty() {
+            let session = &mut self.sessions[index as usize];
+            let take = data.len().min(session.awaited);
+            let (mine, rest) = data.split_at(take);
+            if take == 0 || mine != self.pattern.piece(index, session.received, take) {
+                return false;
+            }
+            session.received += take as u64;
+            session.awaited -= take;
+            data = rest;
+            if session.awaited == 0 {
+                self.answered(stack, now, index);
+            }
+        }
+        true
+    }
+
+    fn check_http(&mut self, stack: &mut Stack, now: Instant, index: u32, mut data: &[u8]) -> bool {
+        while !data.is_empty() {
+            let session = &mut self.sessions[index as usize];
+            if !session.busy {
+                return false;
+            }
+            match session.parser.push(data) {
+                Progress::More => return true,
+                Progress::Bad => return false,
+                Progress::Complete(used) => {
+                    data = &data[used..];
+                    self.answered(stack, now, index);
+                }
+            }
+        }
+        true
+    }
+
+    fn answered(&mut self, stack: &mut Stack, now: Instant, index: u32) {
+        let session = &mut self.sessions[index as usize];
+        session.busy = false;
+        self.latency
+            .saturating_record(now.since(session.asked_at).as_nanos().max(1));
+        self.report.requests += 1;
+        self.ask(stack, now, index);
+    }
+
+    /// Resets a connection whose replies are wrong.
+    fn drop_session(&mut self, stack: &mut Stack, conn: ConnId, index: u32) {
+        stack.abort(conn);
+        self.report.broken += 1;
+        self.lose(index);
+    }
+
+    /// The session's connection is gone; its outstanding request is made again on a new one.
+    fn lose(&mut self, index: u32) {
+        let session = &mut self.sessions[index as usize];
+        if core::mem::take(&mut session.busy) {
+            self.issued -= 1;
+        }
+        session.conn = None;
+        session.established = false;
+        if self.finished.is_none() {
+            self.unopened.push(index);
+        }
+    }
+
+    fn finish(&mut self, stack: &mut Stack, now: Instant) {
+        self.finished = Some(now);
+        for session in &mut self.sessions {
+            if let Some(conn) = session.conn.take() {
+                stack.close(now, conn);
+            }
+        }
+    }
+}
+
+impl Service for LoadClient {
+    fn on_event(&mut self, stack: &mut Stack, now: Instant, event: Event) {
+        match event {
+            Event::Opened { conn, .. } => {
+                self.opening = self.opening.saturating_sub(1);
+                self.report.connections += 1;
+                let index = stack.user(conn) as u32;
+                self.sessions[index as usize].established = true;
+                self.ask(stack, now, index);
+            }
+            Event::Readable { conn } => self.on_readable(stack, now, conn),
+            Event::Writable { conn } => self.push_request(stack, stack.user(conn) as u32),
+            Event::PeerClosed { conn } => {
+                let index = stack.user(conn) as u32;
+                stack.close(now, conn);
+                self.report.broken += 1;
+                self.lose(index);
+            }
+            Event::Closed { user, .. } => {
+                if self.sessions[user as usize].established {
+                    self.report.broken += 1;
+                } else {
+                    self.opening = self.opening.saturating_sub(1);
+                    self.report.connect_failures += 1;
+                }
+                self.lose(user as u32);
+            }
+        }
+    }
+
+    fn on_turn(&mut self, stack: &mut Stack, now: Instant) {
+        if self.finished.is_some() {
+            return;
+        }
+        let started = *self.started.get_or_insert(now);
+        let done = self.report.requests >= self.config.requests;
+        let late = self
+            .config
+            .time_limit
+            .is_some_and(|limit| now.since(started) >= limit);
+        let hopeless = self.report.connect_failures + self.report.broken >= FAILURES_MAX;
+        if done || late || hopeless {
+            self.finish(stack, now);
+        } else {
+            self.open_more(stack, now);
+        }
+    }
+
+    fn next_wakeup(&self) -> Option<Instant> {
+        let limit = self.config.time_limit?;
+        self.started
+            .filter(|_| self.finished.is_none())
+            .map(|start| start + limit)
+    }
+}

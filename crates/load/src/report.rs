@@ -1,0 +1,57 @@
+//! What a run of the load generator found.
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// The figures of one run.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct LoadReport {
+    /// Requests whose reply came back whole and right.
+    pub requests: u64,
+    /// Bytes of requests that were sent.
+    pub bytes_sent: u64,
+    /// Bytes of replies that were checked.
+    pub bytes_received: u64,
+    /// Replies that differed from what was expected.
+    pub mismatches: u64,
+    /// Connections that were established.
+    pub connections: u64,
+    /// Opens that failed, or could not be begun.
+    pub connect_failures: u64,
+    /// Connections that the peer or a time-out ended before their work was done.
+    pub broken: u64,
+    /// Wall-clock seconds from the first open to the last reply.
+    pub seconds: f64,
+    /// Requests a second over that time.
+    pub requests_per_second: f64,
+    /// Time from a request's write to the last byte of its reply.
+    pub latency: LatencySummary,
+}
+
+/// Percentiles in microseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct LatencySummary {
+    /// Median.
+    pub p50_us: f64,
+    /// 99th percentile.
+    pub p99_us: f64,
+    /// 99.9th percentile.
+    pub p999_us: f64,
+    /// The longest.
+    pub max_us: f64,
+}
+
+impl LatencySummary {
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
+        if histogram.is_empty() {
+            return Self::default();
+        }
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+        Self {
+            p50_us: at(0.5),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+            max_us: histogram.max() as f64 / 1e3,
+        }
+    }
+}

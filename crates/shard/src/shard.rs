@@ -1,0 +1,141 @@
+//! One turn after another: mailbox, receive, timers, application, transmit.
+//!
+//! Read first: DESIGN section 3. Each step of a turn is bounded by a constant,
+//! so that no kind of work starves another.
+
+use crore_base::Instant;
+use crore_nic::{Nic, RxFrame};
+use crore_stack::Stack;
+
+use crate::Service;
+
+/// Receive bursts taken in before anything is sent: an acknowledgment is owed
+/// once for all of them.
+const RX_BURSTS: usize = 2;
+/// Events given to the application in one turn.
+const EVENTS: usize = 512;
+
+/// What a turn did; all zero means that the core was idle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Turn {
+    /// Frames received.
+    pub rx: usize,
+    /// Frames sent.
+    pub tx: usize,
+    /// Events given to the application.
+    pub events: usize,
+}
+
+impl Turn {
+    /// Whether there was nothing to do.
+    pub fn is_idle(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// A queue pair, a stack and an application, on one thread.
+pub struct Shard<N: Nic, S: Service> {
+    nic: N,
+    stack: Stack,
+    service: S,
+    frames: Vec<RxFrame>,
+    turns: u64,
+}
+
+impl<N: Nic, S: Service> Shard<N, S> {
+    /// A shard of its parts.
+    pub fn new(nic: N, stack: Stack, service: S) -> Self {
+        Self {
+            nic,
+            stack,
+            service,
+            frames: Vec::with_capacity(crore_nic::BURST),
+            turns: 0,
+        }
+    }
+
+    /// One bounded turn of the loop at time `now`.
+    pub fn turn(&mut self, now: Instant) -> Turn {
+        let mut turn = Turn::default();
+        // Asking the pool costs a few cache misses: now and then is enough.
+        if self.turns.is_multiple_of(64) {
+            self.stack.set_rx_pressure(self.nic.rx_pressure());
+        }
+        self.turns += 1;
+        for _ in 0..RX_BURSTS {
+            let received = self.nic.rx_burst(now, &mut self.frames);
+            if received > 0 {
+                self.stack.on_burst(now, &mut self.frames);
+            }
+            turn.rx += received;
+            if received < crore_nic::BURST {
+                break;
+            }
+        }
+        self.stack.on_timeout(now);
+        while turn.events < EVENTS {
+            let Some(event) = self.stack.poll_event() else {
+                break;
+            };
+            self.service.on_event(&mut self.stack, now, event);
+            turn.events += 1;
+        }
+        self.service.on_turn(&mut self.stack, now);
+        turn.tx = self.stack.poll_transmit(now, &mut self.nic);
+        turn
+    }
+
+    /// When the next turn is due if nothing is received until then; `None` when
+    /// only reception can bring work.
+    pub fn next_wakeup(&self, now: Instant) -> Option<Instant> {
+        if self.stack.has_work() {
+            return Some(now);
+        }
+        let wishes = [
+            self.stack.next_timeout(),
+            self.service.next_wakeup(),
+            self.nic.next_arrival(),
+        ];
+        wishes.into_iter().flatten().min()
+    }
+
+    /// The stack, for calls from outside the loop.
+    pub fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    /// The stack, for calls from outside the loop.
+    pub fn stack_mut(&mut self) -> &mut Stack {
+        &mut self.stack
+    }
+
+    /// The application.
+    pub fn service(&self) -> &S {
+        &self.service
+    }
+
+    /// The application, for commands from the mailbox.
+    pub fn service_mut(&mut self) -> &mut S {
+        &mut self.service
+    }
+
+    /// The stack and the application together, to let one act on the other.
+    pub fn parts_mut(&mut self) -> (&mut Stack, &mut S) {
+        (&mut self.stack, &mut self.service)
+    }
+
+    /// The NIC's side.
+    pub fn nic(&self) -> &N {
+        &self.nic
+    }
+
+    /// The NIC's side.
+    pub fn nic_mut(&mut self) -> &mut N {
+        &mut self.nic
+    }
+
+    /// Takes the shard apart again.
+    pub fn into_parts(self) -> (N, Stack, S) {
+        (self.nic, self.stack, self.service)
+    }
+}

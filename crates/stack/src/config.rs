@@ -1,0 +1,143 @@
+//! What a stack is told at construction.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crore_base::Duration;
+use thiserror::Error;
+
+/// The configuration of one host on one shard. Everything here is a limit or
+/// an address; nothing grows beyond it later.
+#[derive(Clone, Debug)]
+pub struct StackConfig {
+    /// This host's addresses with their prefix lengths. An IPv6 link-local
+    /// address is added from the MAC address when any IPv6 address is given.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// Next hop for IPv4 destinations that are not on the link.
+    pub gateway_v4: Option<Ipv4Addr>,
+    /// Next hop for IPv6 destinations that are not on the link.
+    pub gateway_v6: Option<Ipv6Addr>,
+    /// Connection slots, all states included. Default 65,536.
+    pub max_connections: u32,
+    /// Entries of the neighbour cache. Default 4,096.
+    pub max_neighbors: u32,
+    /// Bytes of received data that connections may hold together, in order and
+    /// out of order. Default 1 GiB.
+    pub receive_budget: u64,
+    /// Resets a second sent for segments that hit no connection. Default 10,000.
+    pub resets_per_second: u32,
+    /// ICMP echo replies a second. Default 10,000.
+    pub echo_replies_per_second: u32,
+    /// First port that active opens use. Default 10,000.
+    pub ephemeral_first: u16,
+    /// Last port that active opens use. Default 65,535.
+    pub ephemeral_last: u16,
+    /// IPv4 TTL and IPv6 hop limit. Default 64.
+    pub hop_limit: u8,
+    /// How long a neighbour entry is trusted without confirmation. Default 30 s.
+    pub neighbor_reachable: Duration,
+    /// TCP's own knobs.
+    pub tcp: crore_tcp::Config,
+}
+
+impl Default for StackConfig {
+    fn default() -> Self {
+        Self {
+            addresses: Vec::new(),
+            gateway_v4: None,
+            gateway_v6: None,
+            max_connections: 65_536,
+            max_neighbors: 4_096,
+            receive_budget: 1 << 30,
+            resets_per_second: 10_000,
+            echo_replies_per_second: 10_000,
+            ephemeral_first: 10_000,
+            ephemeral_last: 65_535,
+            hop_limit: 64,
+            neighbor_reachable: Duration::from_secs(30),
+            tcp: crore_tcp::Config::default(),
+        }
+    }
+}
+
+/// What is wrong with a [`StackConfig`].
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum ConfigError {
+    /// No address at all.
+    #[error("a stack needs at least one address")]
+    NoAddress,
+    /// A multicast, broadcast, loopback or unspecified address.
+    #[error("{0} can't be a host's address")]
+    BadAddress(IpAddr),
+    /// A prefix longer than the address.
+    #[error("prefix length {prefix} is too long for {addr}")]
+    BadPrefix {
+        /// The address.
+        addr: IpAddr,
+        /// Its prefix length.
+        prefix: u8,
+    },
+    /// A gateway that no address has on its link.
+    #[error("gateway {0} is not on the link of any address")]
+    GatewayOffLink(IpAddr),
+    /// A limit that is zero, or a range that is empty.
+    #[error("{0} must be at least 1")]
+    Zero(&'static str),
+    /// `ephemeral_first` lies above `ephemeral_last`.
+    #[error("the range of ephemeral ports is empty")]
+    EmptyPortRange,
+    /// More slots than an index can name.
+    #[error("max_connections can be at most {0}")]
+    TooManyConnections(u32),
+}
+
+/// Slots are named by 31-bit indices, and the flow table has twice as many entries.
+const MAX_CONNECTIONS: u32 = 1 << 30;
+
+impl StackConfig {
+    /// Says what is wrong, before anything is made.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.addresses.is_empty() {
+            return Err(ConfigError::NoAddress);
+        }
+        for &(addr, prefix) in &self.addresses {
+            let (bits, bad) = match addr {
+                IpAddr::V4(a) => (
+                    32,
+                    a.is_multicast() || a.is_broadcast() || a.is_loopback() || a.is_unspecified(),
+                ),
+                IpAddr::V6(a) => (128, a.is_multicast() || a.is_loopback() || a.is_unspecified()),
+            };
+            if bad {
+                return Err(ConfigError::BadAddress(addr));
+            }
+            if prefix > bits {
+                return Err(ConfigError::BadPrefix { addr, prefix });
+            }
+        }
+        let gateways = [self.gateway_v4.map(IpAddr::V4), self.gateway_v6.map(IpAddr::V6)];
+        for gateway in gateways.into_iter().flatten() {
+            let link_local = matches!(gateway, IpAddr::V6(a) if a.is_unicast_link_local());
+            if !link_local
+                && !self
+                    .addresses
+                    .iter()
+                    .any(|&(a, p)| crate::route::same_link(a, p, gateway))
+            {
+                return Err(ConfigError::GatewayOffLink(gateway));
+            }
+        }
+        if self.max_connections == 0 {
+            return Err(ConfigError::Zero("max_connections"));
+        }
+        if self.max_connections > MAX_CONNECTIONS {
+            return Err(ConfigError::TooManyConnections(MAX_CONNECTIONS));
+        }
+        if self.max_neighbors == 0 {
+            return Err(ConfigError::Zero("max_neighbors"));
+        }
+        if self.ephemeral_first > self.ephemeral_last || self.ephemeral_first == 0 {
+            return Err(ConfigError::EmptyPortRange);
+        }
+        Ok(())
+    }
+}

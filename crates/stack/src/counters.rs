@@ -1,0 +1,45 @@
+//! What a stack counts. Plain numbers, read by whoever reports them.
+
+use crore_base::DropCounters;
+
+/// Totals since the stack was made.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// Why things were thrown away.
+    pub drops: DropCounters,
+    /// Frames received, whatever became of them.
+    pub rx_frames: u64,
+    /// Bytes in them, Ethernet header included.
+    pub rx_bytes: u64,
+    /// Frames handed to the NIC.
+    pub tx_frames: u64,
+    /// Bytes in them.
+    pub tx_bytes: u64,
+    /// TCP segments received for a connection or a listener.
+    pub segments_in: u64,
+    /// TCP segments sent.
+    pub segments_out: u64,
+    /// Connections that listeners got as far as ESTABLISHED.
+    pub accepted: u64,
+    /// Connections that this host opened as far as ESTABLISHED.
+    pub connected: u64,
+    /// Connections that came to their end, however.
+    pub closed: u64,
+    /// Connections that ended by the peer's reset, a refusal or a time-out.
+    pub broken: u64,
+    /// Resets received for a connection.
+    pub resets_in: u64,
+    /// Resets sent.
+    pub resets_out: u64,
+    /// Segments sent again, of those connections that have ended.
+    pub retransmits: u64,
+    /// ARP, neighbour discovery and ICMP packets received for this host.
+    pub control_in: u64,
+    /// ARP, neighbour discovery and ICMP packets sent.
+    pub control_out: u64,
+    /// How often a transmit buffer was wanted and not to be had; what was to be
+    /// sent is sent later.
+    pub tx_dry: u64,
+    /// The largest number of connection slots in use at once.
+    pub connections_peak: u64,
+}

@@ -1,0 +1,309 @@
+//! A burst of received frames, taken apart and handed to whom they are for.
+//!
+//! Read first: DESIGN section 3 ("One received packet"), RFC 9293 section 3.10.7.
+//!
+//! The burst is walked in passes (parse and hash all; touch the flow table for
+//! all; then look up and process each) so that the cache misses of different
+//! packets overlap instead of queueing up.
+
+use core::net::IpAddr;
+
+use crore_base::{DropReason, FourTuple, Instant, MacAddr, SeqNum};
+use crore_netbuf::Chunk;
+use crore_nic::RxFrame;
+use crore_tcp::{Connection, Disposition, reset_for};
+use crore_wire::{Embedded, Frame, IcmpError, IcmpErrorKind, IpInfo, Link, Packet, Segment, parse};
+
+use crate::Stack;
+
+/// A TCP segment of the burst between its passes.
+pub(crate) struct Pending {
+    tuple: FourTuple,
+    hash: u32,
+    segment: Segment,
+    /// The sender on this link, for answers that keep no state.
+    src_mac: MacAddr,
+    payload: Chunk,
+}
+
+/// Room for one burst, kept between bursts.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    tcp: Vec<Pending>,
+}
+
+impl Stack {
+    /// Takes in a burst of received frames. Nothing is sent yet: what is owed
+    /// is recorded, and [`Stack::poll_transmit`] draws it once at the end.
+    pub fn on_burst(&mut self, now: Instant, frames: &mut Vec<RxFrame>) {
+        let mut scratch = core::mem::take(&mut self.scratch);
+        for frame in frames.drain(..) {
+            self.counters.rx_frames += 1;
+            self.counters.rx_bytes += frame.data.len() as u64;
+            let sorted = match parse(&frame.data, frame.checksum) {
+                Ok(parsed) => self.sort(now, parsed, frame.data, &mut scratch.tcp),
+                Err(reason) => Err(reason),
+            };
+            if let Err(reason) = sorted {
+                self.counters.drops.count(reason);
+            }
+        }
+        let touched = scratch
+            .tcp
+            .iter()
+            .fold(0u32, |sum, p| sum ^ self.flows.touch(p.hash));
+        core::hint::black_box(touched);
+        for pending in scratch.tcp.drain(..) {
+            if let Err(reason) = self.on_tcp(now, pending) {
+                self.counters.drops.count(reason);
+            }
+        }
+        self.scratch = scratch;
+        self.wake_waiting(now);
+    }
+
+    /// Deals with everything but TCP at once, and puts TCP aside for the next passes.
+    fn sort(
+        &mut self,
+        now: Instant,
+        frame: Frame,
+        data: Chunk,
+        tcp: &mut Vec<Pending>,
+    ) -> Result<(), DropReason> {
+        let Frame {
+            src_mac,
+            dst_mac,
+            packet,
+        } = frame;
+        if dst_mac != self.mac && !dst_mac.is_multicast() {
+            return Err(DropReason::NotForThisStation);
+        }
+        if src_mac.is_multicast() {
+            return Err(DropReason::BadSourceAddress);
+        }
+        let (ip, segment, payload) = match packet {
+            Packet::Tcp { ip, segment, payload } => (ip, segment, payload),
+            other => return self.on_control(now, src_mac, other, &data),
+        };
+        //= rfc9293#section-3.9.2.3 (MUST)
+        // A segment to or from a broadcast or multicast address is dropped in silence.
+        if dst_mac.is_multicast() || !self.routes.is_ours(ip.dst) {
+            return Err(DropReason::NotOurAddress);
+        }
+        self.check_source(&ip)?;
+        let tuple = FourTuple {
+            local_addr: ip.dst,
+            local_port: segment.dst_port,
+            remote_addr: ip.src,
+            remote_port: segment.src_port,
+        };
+        self.counters.segments_in += 1;
+        let payload = self.take_payload(data, payload);
+        let hash = self.hasher.hash(&tuple);
+        tcp.push(Pending {
+            tuple,
+            hash,
+            segment,
+            src_mac,
+            payload,
+        });
+        Ok(())
+    }
+
+    /// The payload, as it lies in the packet buffer; or a copy of it where
+    /// those are scarce.
+    fn take_payload(&self, mut frame: Chunk, payload: core::ops::Range<usize>) -> Chunk {
+        if payload.is_empty() {
+            Chunk::empty()
+        } else if self.copy_received && frame.is_external() {
+            Chunk::copy_from(&frame[payload])
+        } else {
+            frame.truncate(payload.end);
+            frame.advance(payload.start);
+            frame
+        }
+    }
+
+    //= rfc1122#section-3.2.1.3 (MUST)
+    // No host has a multicast, broadcast or unspecified address, and none but this one has ours.
+    pub(crate) fn check_source(&self, ip: &IpInfo) -> Result<(), DropReason> {
+        let impossible = match ip.src {
+            IpAddr::V4(a) => a.is_multicast() || a.is_broadcast() || a.is_unspecified() || a.is_loopback(),
+            IpAddr::V6(a) => a.is_multicast() || a.is_unspecified() || a.is_loopback(),
+        };
+        if impossible || ip.src == ip.dst {
+            Err(DropReason::BadSourceAddress)
+        } else {
+            Ok(())
+        }
+    }
+
+    #[inline]
+    fn on_tcp(&mut self, now: Instant, pending: Pending) -> Result<(), DropReason> {
+        let same = |index| {
+            self.slots
+                .get(index)
+                .is_some_and(|slot| slot.tuple == pending.tuple)
+        };
+        match self.flows.find(pending.hash, same) {
+            Some(index) => self.on_hit(now, index, pending),
+            None => self.on_miss(now, pending, None),
+        }
+    }
+
+    #[inline]
+    fn on_hit(&mut self, now: Instant, index: u32, pending: Pending) -> Result<(), DropReason> {
+        let Some(slot) = self.slots.get_mut(index) else {
+            return Ok(());
+        };
+        let over_budget = self.received_held >= self.config.receive_budget;
+        if over_budget && !pending.payload.is_empty() {
+            return Err(DropReason::ReceiveBudget);
+        }
+        if pending.segment.flags.has_rst() {
+            self.counters.resets_in += 1;
+        }
+        let had_payload = !pending.payload.is_empty();
+        let before = slot.conn.snd_una();
+        match slot
+            .conn
+            .on_segment(now, &pending.segment, pending.payload.clone())
+        {
+            Disposition::Accepted => {
+                slot.heard |= slot.conn.snd_una() != before;
+                if had_payload {
+                    self.settle(index);
+                }
+                self.touch(index);
+                Ok(())
+            }
+            Disposition::Dropped(reason) => {
+                self.touch(index);
+                Err(reason)
+            }
+            //= rfc6191#section-2 (SHOULD)
+            // A SYN that is surely newer than the connection in TIME-WAIT ends it
+            // and starts the next one, with a sequence number above the old ones.
+            Disposition::Reopen { iss_above } => {
+                self.delete(index);
+                self.on_miss(now, pending, Some(iss_above))
+            }
+        }
+    }
+
+    /// A segment for no connection: a SYN for a listener, or a case for a reset.
+    fn on_miss(
+        &mut self,
+        now: Instant,
+        pending: Pending,
+        iss_above: Option<SeqNum>,
+    ) -> Result<(), DropReason> {
+        let flags = pending.segment.flags;
+        //= rfc9293#section-3.10.7.2 (MUST)
+        // LISTEN: a RST is ignored, an ACK earns a RST, a SYN begins a handshake.
+        let opens = flags.has_syn() && !flags.has_ack() && !flags.has_rst();
+        if opens
+            && self
+                .listeners
+                .find(pending.tuple.local_addr, pending.tuple.local_port)
+                .is_some()
+        {
+            return self.on_syn(now, &pending, iss_above);
+        }
+        if flags.has_rst() {
+            return Err(DropReason::NoSuchConnection);
+        }
+        if !self.reset_limit.allow(now) {
+            return Err(DropReason::ReplyRateLimited);
+        }
+        if let Some(reset) = reset_for(&pending.segment, pending.payload.len()) {
+            let link = Link {
+                src: self.mac,
+                dst: pending.src_mac,
+            };
+            self.control
+                .reset(&link, &pending.tuple, &reset, self.config.hop_limit);
+            self.counters.resets_out += 1;
+        }
+        Err(DropReason::NoSuchConnection)
+    }
+
+    fn on_syn(
+        &mut self,
+        now: Instant,
+        pending: &Pending,
+        iss_above: Option<SeqNum>,
+    ) -> Result<(), DropReason> {
+        let tuple = pending.tuple;
+        if self.slots.is_full() {
+            return Err(DropReason::ConnectionsExhausted);
+        }
+        let next_hop = self
+            .routes
+            .next_hop(tuple.remote_addr)
+            .ok_or(DropReason::NoRoute)?;
+        let mut iss = self.isn.iss(now, &tuple);
+        if let Some(above) = iss_above
+            && iss.at_or_before(above)
+        {
+            // Far enough above that no old segment in flight can look new.
+            iss = above + 65_535 + 1;
+        }
+        let ts_offset = self.isn.ts_offset(&tuple);
+        let path = self.path_to(tuple.remote_addr);
+        let listener = self
+            .listeners
+            .find(tuple.local_addr, tuple.local_port)
+            .ok_or(DropReason::NoSuchConnection)?;
+        if listener.half_open >= listener.backlog {
+            return Err(DropReason::BacklogFull);
+        }
+        listener.half_open += 1;
+        let id = listener.id;
+        let conn = Connection::open_passive(self.tcp.clone(), now, iss, ts_offset, path, &pending.segment);
+        self.add_slot(conn, tuple, next_hop, Some(id));
+        Ok(())
+    }
+
+    //= rfc5927#section-4.1 (SHOULD)
+    // An ICMP error counts only when the sequence number that it quotes is in flight.
+    pub(crate) fn on_icmp_error(&mut self, now: Instant, error: &IcmpError) -> Result<(), DropReason> {
+        let IcmpError {
+            kind,
+            embedded: Some(Embedded { flow, seq }),
+        } = error
+        else {
+            return Err(DropReason::UnhandledIcmp);
+        };
+        let dst = flow.remote_addr;
+        let index = self.find(flow).ok_or(DropReason::UnhandledIcmp)?;
+        let Some(slot) = self.slots.get_mut(index) else {
+            return Ok(());
+        };
+        let (una, nxt) = (slot.conn.snd_una(), slot.conn.snd_nxt());
+        if !(una.at_or_before(*seq) && seq.before(nxt)) {
+            return Err(DropReason::UnhandledIcmp);
+        }
+        match kind {
+            IcmpErrorKind::PacketTooBig { mtu } => {
+                let headers = if dst.is_ipv4() { 40 } else { 60 };
+                let mss = u16::try_from(*mtu).unwrap_or(u16::MAX).saturating_sub(headers);
+                slot.conn.on_path_mtu(now, mss);
+            }
+            kind => slot.conn.on_unreachable(now, is_hard(kind, dst.is_ipv4())),
+        }
+        self.touch(index);
+        Ok(())
+    }
+}
+
+/// Whether an error means that trying again is pointless (RFC 1122 section
+/// 4.2.3.9: protocol and port unreachable; RFC 4443: port unreachable and
+/// administratively prohibited). The connection decides what follows from it.
+fn is_hard(kind: &IcmpErrorKind, v4: bool) -> bool {
+    match kind {
+        IcmpErrorKind::Unreachable { code } if v4 => matches!(code, 2 | 3 | 9 | 10 | 13),
+        IcmpErrorKind::Unreachable { code } => matches!(code, 1 | 4),
+        _ => false,
+    }
+}

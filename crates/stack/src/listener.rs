@@ -1,0 +1,130 @@
+//! Who waits for connections on which address and port.
+
+use core::net::{IpAddr, SocketAddr};
+
+use crate::{ListenError, ListenerId};
+
+pub(crate) struct Listener {
+    pub(crate) id: ListenerId,
+    pub(crate) addr: SocketAddr,
+    /// Connections in SYN-RECEIVED that it may have at once.
+    pub(crate) backlog: u32,
+    /// Connections in SYN-RECEIVED that it has.
+    pub(crate) half_open: u32,
+}
+
+/// All listeners of a stack. There are few, so a scan over those of one port is
+/// short; a hash from the port keeps a SYN for another port from scanning all.
+#[derive(Default)]
+pub(crate) struct Listeners {
+    list: Vec<Listener>,
+    /// One bit a port: whether anybody listens on it at all.
+    ports: PortSet,
+    next_id: u32,
+}
+
+impl Listeners {
+    pub(crate) fn add(&mut self, addr: SocketAddr, backlog: u32) -> Result<ListenerId, ListenError> {
+        if addr.port() == 0 {
+            return Err(ListenError::NoPort);
+        }
+        if self.list.iter().any(|l| l.addr == addr) {
+            return Err(ListenError::InUse);
+        }
+        let id = ListenerId(self.next_id);
+        self.next_id += 1;
+        self.list.push(Listener {
+            id,
+            addr,
+            backlog: backlog.max(1),
+            half_open: 0,
+        });
+        self.ports.set(addr.port(), true);
+        Ok(id)
+    }
+
+    pub(crate) fn remove(&mut self, id: ListenerId) -> bool {
+        let Some(at) = self.list.iter().position(|l| l.id == id) else {
+            return false;
+        };
+        let port = self.list.remove(at).addr.port();
+        let others = self.list.iter().any(|l| l.addr.port() == port);
+        self.ports.set(port, others);
+        true
+    }
+
+    /// The listener for a SYN to `addr` and `port`: the one on just this
+    /// address before the one on all addresses of the family.
+    pub(crate) fn find(&mut self, addr: IpAddr, port: u16) -> Option<&mut Listener> {
+        if !self.ports.get(port) {
+            return None;
+        }
+        let exact = self
+            .list
+            .iter()
+            .position(|l| l.addr.port() == port && l.addr.ip() == addr);
+        let wildcard = || {
+            self.list.iter().position(|l| {
+                l.addr.port() == port && l.addr.ip().is_unspecified() && l.addr.is_ipv4() == addr.is_ipv4()
+            })
+        };
+        let at = exact.or_else(wildcard)?;
+        Some(&mut self.list[at])
+    }
+
+    pub(crate) fn handshake_ended(&mut self, id: ListenerId) {
+        if let Some(listener) = self.list.iter_mut().find(|l| l.id == id) {
+            listener.half_open = listener.half_open.saturating_sub(1);
+        }
+    }
+
+    pub(crate) fn uses_port(&self, port: u16) -> bool {
+        self.ports.get(port)
+    }
+}
+
+struct PortSet(Box<[u64; 1024]>);
+
+impl PortSet {
+    fn get(&self, port: u16) -> bool {
+        self.0[port as usize / 64] >> (port % 64) & 1 != 0
+    }
+
+    fn set(&mut self, port: u16, to: bool) {
+        let word = &mut self.0[port as usize / 64];
+        *word = *word & !(1 << (port % 64)) | u64::from(to) << (port % 64);
+    }
+}
+
+impl Default for PortSet {
+    fn default() -> Self {
+        Self(Box::new([0; 1024]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exact_address_wins_over_the_wildcard_and_families_stay_apart() {
+        let mut listeners = Listeners::default();
+        let any = listeners.add("0.0.0.0:80".parse().unwrap(), 8).unwrap();
+        let one = listeners.add("10.0.0.1:80".parse().unwrap(), 8).unwrap();
+        let mut find = |addr: &str, port| listeners.find(addr.parse().unwrap(), port).map(|l| l.id);
+        assert_eq!(find("10.0.0.1", 80), Some(one), "exact");
+        assert_eq!(find("10.0.0.2", 80), Some(any), "wildcard");
+        assert_eq!(find("fd00::1", 80), None, "0.0.0.0 does not listen on IPv6");
+        assert_eq!(find("10.0.0.1", 81), None, "another port");
+        assert_eq!(
+            listeners.add("0.0.0.0:80".parse().unwrap(), 8),
+            Err(ListenError::InUse),
+            "twice"
+        );
+        assert!(
+            listeners.remove(any) && listeners.uses_port(80),
+            "the other still uses the port"
+        );
+        assert!(listeners.remove(one) && !listeners.uses_port(80), "nobody does");
+    }
+}

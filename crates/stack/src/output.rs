@@ -1,0 +1,179 @@
+//! Frames put together and handed to the NIC, at the end of a burst.
+//!
+//! Read first: DESIGN section 3 ("One sent byte").
+//!
+//! Always true: a connection's state moves on only after a buffer was had, so a
+//! dry pool or a full ring loses nothing; each connection sends at most
+//! [`QUOTA`] segments before the others have had their turn.
+
+use crore_base::{DropReason, Instant};
+use crore_nic::{Nic, TxMeta};
+use crore_wire::{ETHERNET_HEADER, IpEmit, Link, TxChecksum, emit_tcp, tcp_headers_len};
+
+use crate::Stack;
+use crate::neighbor::Resolution;
+
+/// Segments that one connection sends in a row.
+const QUOTA: usize = 64;
+/// Segments that one call sends at most, so that reception comes round again.
+const TURN: usize = 256;
+
+/// How far a connection's transmission got.
+enum Sent {
+    /// It has nothing more to send now.
+    All,
+    /// Its quota is used up.
+    Quota,
+    /// There was no buffer.
+    Dry,
+    /// Its next hop has to be resolved first.
+    AwaitsNeighbor,
+}
+
+impl Stack {
+    /// Writes what there is to send into the NIC's buffers and flushes them;
+    /// returns how many frames that were. What finds no buffer stays owed.
+    pub fn poll_transmit<N: Nic>(&mut self, now: Instant, nic: &mut N) -> usize {
+        let mut sent = self.transmit_control(now, nic);
+        // Each of those that are ready now gets one turn; those that become
+        // ready, or stay so, meanwhile come after them or in the next call.
+        for _ in 0..self.ready.len() {
+            if sent >= TURN {
+                break;
+            }
+            let Some(index) = self.ready.pop_front() else {
+                break;
+            };
+            let (frames, outcome) = self.transmit_slot(now, index, nic);
+            sent += frames;
+            let again = match outcome {
+                Sent::All | Sent::AwaitsNeighbor => false,
+                Sent::Quota => true,
+                Sent::Dry => {
+                    self.counters.tx_dry += 1;
+                    self.ready.push_front(index);
+                    break;
+                }
+            };
+            self.after_turn(index, again);
+        }
+        nic.flush(now);
+        sent
+    }
+
+    /// The end of a connection's turn: back to the list, timer armed, or deleted.
+    fn after_turn(&mut self, index: u32, again: bool) {
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
+        if again {
+            self.ready.push_back(index);
+            return;
+        }
+        slot.ready = false;
+        if slot.released && slot.conn.is_closed() {
+            self.delete(index);
+        } else {
+            self.rearm(index);
+        }
+    }
+
+    fn transmit_slot<N: Nic>(&mut self, now: Instant, index: u32, nic: &mut N) -> (usize, Sent) {
+        let Some(slot) = self.slots.get_mut(index) else {
+            return (0, Sent::All);
+        };
+        if core::mem::take(&mut slot.heard) {
+            self.neighbors.confirm(now, slot.neighbor);
+        }
+        let mut frames = 0;
+        let mut link = None;
+        while frames < QUOTA {
+            let Some(plan) = slot.conn.plan_transmit(now) else {
+                return (frames, Sent::All);
+            };
+            let link = match link {
+                Some(link) => link,
+                None => match self.neighbors.resolve(now, slot.next_hop, &mut slot.neighbor) {
+                    Resolution::Known(mac) => *link.insert(Link {
+                        src: self.mac,
+                        dst: mac,
+                    }),
+                    Resolution::Pending => {
+                        if !core::mem::replace(&mut slot.awaits_neighbor, true) {
+                            self.neighbors.wait(slot.neighbor, index);
+                        }
+                        return (frames, Sent::AwaitsNeighbor);
+                    }
+                    // To the connection it is a lost segment, so that its timers
+                    // and its limits go on as for any other.
+                    Resolution::Unreachable => {
+                        slot.conn.commit_transmit(now, &plan);
+                        self.counters.drops.count(DropReason::NeighborUnreachable);
+                        frames += 1;
+                        continue;
+                    }
+                },
+            };
+            let mut segment = plan.segment;
+            segment.src_port = slot.tuple.local_port;
+            segment.dst_port = slot.tuple.remote_port;
+            let ip = IpEmit {
+                src: slot.tuple.local_addr,
+                dst: slot.tuple.remote_addr,
+                hop_limit: self.config.hop_limit,
+                ecn: 0,
+                ident: self.ip_ident,
+            };
+            let payload_len = usize::from(plan.payload_len);
+            let headers = tcp_headers_len(&ip, &segment);
+            let Some(buf) = nic.reserve(headers + payload_len) else {
+                return (frames, Sent::Dry);
+            };
+            slot.conn
+                .copy_payload(&plan, &mut buf[headers..headers + payload_len]);
+            let len = emit_tcp(buf, &link, &ip, &segment, payload_len, self.tx_checksum);
+            let l4_len = segment.header_len();
+            let meta = TxMeta {
+                l2_len: ETHERNET_HEADER as u8,
+                l3_len: (headers - ETHERNET_HEADER - l4_len) as u16,
+                l4_len: l4_len as u8,
+                ipv6: ip.dst.is_ipv6(),
+                offload_checksum: !matches!(self.tx_checksum, TxChecksum::Software),
+            };
+            nic.commit(len, meta);
+            slot.conn.commit_transmit(now, &plan);
+            self.ip_ident = self.ip_ident.wrapping_add(1);
+            self.counters.segments_out += 1;
+            self.counters.resets_out += u64::from(segment.flags.has_rst());
+            self.counters.tx_frames += 1;
+            self.counters.tx_bytes += len as u64;
+            frames += 1;
+        }
+        (frames, Sent::Quota)
+    }
+
+    /// Puts the connections that waited for a neighbour back on the ready list.
+    pub(crate) fn wake_waiting(&mut self, now: Instant) {
+        if self.wakeups.resolved.is_empty() && self.wakeups.unreachable.is_empty() {
+            return;
+        }
+        let mut wake = core::mem::take(&mut self.wakeups);
+        for index in wake.resolved.drain(..) {
+            if let Some(slot) = self.slots.get_mut(index) {
+                slot.awaits_neighbor = false;
+            }
+            self.mark_ready(index);
+        }
+        for index in wake.unreachable.drain(..) {
+            if let Some(slot) = self.slots.get_mut(index) {
+                slot.awaits_neighbor = false;
+                // Nobody answered for the next hop, which is final for an open
+                // that has not got through, and a loss for the others.
+                slot.conn.on_unreachable(now, true);
+            }
+            self.counters.drops.count(DropReason::NeighborUnreachable);
+            self.touch(index);
+        }
+        self.wakeups = wake;
+    }
+}

@@ -1,0 +1,178 @@
+//! Which neighbour a packet goes to: the destination itself when it is on the
+//! link, else the gateway; and which of this host's addresses it comes from.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crore_base::MacAddr;
+use crore_wire::solicited_node;
+
+use crate::StackConfig;
+
+/// This host's addresses and gateways.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    /// Sorted, without prefix lengths: one host may have thousands.
+    addresses: Vec<IpAddr>,
+    /// For each prefix the first of our addresses in it, in the order of the
+    /// configuration, so that thousands of addresses on one link are one entry.
+    links: Vec<(IpAddr, u8)>,
+    gateway_v4: Option<Ipv4Addr>,
+    gateway_v6: Option<Ipv6Addr>,
+}
+
+impl Routes {
+    pub(crate) fn new(config: &StackConfig, mac: MacAddr) -> Self {
+        let mut configured = config.addresses.clone();
+        if configured.iter().any(|(a, _)| a.is_ipv6()) {
+            configured.push((IpAddr::V6(link_local(mac)), 64));
+        }
+        let mut links: Vec<(IpAddr, u8)> = Vec::new();
+        for &(addr, prefix) in &configured {
+            if !links.iter().any(|&(a, p)| p == prefix && same_link(a, p, addr)) {
+                links.push((addr, prefix));
+            }
+        }
+        let mut addresses: Vec<IpAddr> = configured.into_iter().map(|(a, _)| a).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        Self {
+            addresses,
+            links,
+            gateway_v4: config.gateway_v4,
+            gateway_v6: config.gateway_v6,
+        }
+    }
+
+    /// Whether `addr` is one of this host's.
+    #[inline]
+    pub(crate) fn is_ours(&self, addr: IpAddr) -> bool {
+        if self.addresses.len() <= 8 {
+            self.addresses.contains(&addr)
+        } else {
+            self.addresses.binary_search(&addr).is_ok()
+        }
+    }
+
+    /// Whether `group` is the solicited-node group of one of our addresses.
+    pub(crate) fn is_solicited_node(&self, group: Ipv6Addr) -> bool {
+        self.addresses
+            .iter()
+            .any(|&a| matches!(a, IpAddr::V6(a) if solicited_node(a) == group))
+    }
+
+    /// The neighbour to which packets for `dst` go; `None` without a route.
+    pub(crate) fn next_hop(&self, dst: IpAddr) -> Option<IpAddr> {
+        if self.is_on_link(dst) {
+            return Some(dst);
+        }
+        match dst {
+            IpAddr::V4(_) => self.gateway_v4.map(IpAddr::V4),
+            IpAddr::V6(_) => self.gateway_v6.map(IpAddr::V6),
+        }
+    }
+
+    /// Whether `addr` is on the link.
+    pub(crate) fn is_on_link(&self, addr: IpAddr) -> bool {
+        self.links.iter().any(|&(a, p)| same_link(a, p, addr))
+    }
+
+    /// The address that a connection to `dst` comes from: one on the same link
+    /// if there is one, link-local only towards link-local, else the first of the family.
+    pub(crate) fn source_for(&self, dst: IpAddr) -> Option<IpAddr> {
+        let of_family = |&&(a, _): &&(IpAddr, u8)| {
+            a.is_ipv4() == dst.is_ipv4() && is_link_local(a) == (is_link_local(dst) && dst.is_ipv6())
+        };
+        let on_link = self
+            .links
+            .iter()
+            .filter(of_family)
+            .find(|&&(a, p)| same_link(a, p, dst));
+        on_link
+            .or_else(|| self.links.iter().find(of_family))
+            .map(|&(a, _)| a)
+    }
+
+    /// All of this host's addresses.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.addresses.iter().copied()
+    }
+}
+
+fn is_link_local(addr: IpAddr) -> bool {
+    matches!(addr, IpAddr::V6(a) if a.is_unicast_link_local())
+}
+
+/// Whether `other` is covered by the prefix of `addr`.
+pub(crate) fn same_link(addr: IpAddr, prefix: u8, other: IpAddr) -> bool {
+    match (addr, other) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
+            (u32::from(a) ^ u32::from(b)) & mask == 0
+        }
+        (IpAddr::V6(a), IpAddr::V6(b)) => {
+            let mask = u128::MAX
+                .checked_shl(128 - u32::from(prefix.min(128)))
+                .unwrap_or(0);
+            (u128::from(a) ^ u128::from(b)) & mask == 0
+        }
+        _ => false,
+    }
+}
+
+/// The link-local address of a station (RFC 4291 appendix A).
+pub(crate) fn link_local(mac: MacAddr) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.0;
+    let mut bytes = [0u8; 16];
+    bytes[..2].copy_from_slice(&[0xfe, 0x80]);
+    bytes[8..].copy_from_slice(&[a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+    Ipv6Addr::from(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes() -> Routes {
+        let config = StackConfig {
+            addresses: vec![
+                ("10.1.0.2".parse().unwrap(), 24),
+                ("10.2.0.2".parse().unwrap(), 16),
+                ("fd00::2".parse().unwrap(), 64),
+            ],
+            gateway_v4: Some("10.1.0.1".parse().unwrap()),
+            ..StackConfig::default()
+        };
+        Routes::new(&config, MacAddr([2, 0, 0, 0, 0, 1]))
+    }
+
+    #[test]
+    fn the_next_hop_is_the_destination_on_the_link_and_else_the_gateway() {
+        let routes = routes();
+        for (dst, hop) in [
+            ("10.1.0.7", Some("10.1.0.7")),
+            ("10.2.9.9", Some("10.2.9.9")),
+            ("192.0.2.1", Some("10.1.0.1")),
+            ("fd00::9", Some("fd00::9")),
+            ("fe80::9", Some("fe80::9")),
+            ("2001:db8::1", None),
+        ] {
+            let hop: Option<IpAddr> = hop.map(|h| h.parse().unwrap());
+            assert_eq!(routes.next_hop(dst.parse().unwrap()), hop, "to {dst}");
+        }
+    }
+
+    #[test]
+    fn a_source_address_fits_its_destination() {
+        let routes = routes();
+        for (dst, source) in [
+            ("10.2.0.9", Some("10.2.0.2")),
+            ("192.0.2.1", Some("10.1.0.2")),
+            ("fd00::9", Some("fd00::2")),
+            ("2001:db8::1", Some("fd00::2")),
+            ("fe80::9", Some("fe80::ff:fe00:1")),
+        ] {
+            let source: Option<IpAddr> = source.map(|h| h.parse().unwrap());
+            assert_eq!(routes.source_for(dst.parse().unwrap()), source, "to {dst}");
+        }
+    }
+}
