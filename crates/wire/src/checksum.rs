@@ -135,12 +135,12 @@ pub const fn update(field: u16, old: u16, new: u16) -> u16 {
 
 /// The partial sum of a pseudo-header (RFC 9293 section 3.1, RFC 8200 section
 /// 8.1) for `len` bytes of transport header and payload.
-#[inline]
+#[inline(always)]
 pub fn pseudo_header(src: IpAddr, dst: IpAddr, protocol: u8, len: u32) -> u32 {
     address(src) + address(dst) + u32::from(protocol) + (len >> 16) + (len & 0xffff)
 }
 
-#[inline]
+#[inline(always)]
 fn address(address: IpAddr) -> u32 {
     match address {
         IpAddr::V4(v4) => {
