@@ -204,6 +204,18 @@ impl Eal {
 }
 
 impl Eal {
+    /// Whether the driver of this port gives back every buffer when it closes. Two
+    /// don't, in DPDK 22.11: af_xdp keeps its fill ring, a zero-copy memif client what
+    /// its rings hold.
+    pub(crate) fn gives_back(&self, port: &PortInfo) -> bool {
+        let shares = self
+            .0
+            .vdevs
+            .iter()
+            .any(|vdev| vdev.name() == port.name && vdev.needs_huge_pages());
+        port.driver != "net_af_xdp" && !shares
+    }
+
     /// A device's name with the arguments that it was given, if any.
     fn describe(&self, name: &str) -> String {
         let vdev = self.0.vdevs.iter().find(|vdev| vdev.name() == name);

@@ -106,16 +106,22 @@ pub(crate) fn read(id: u16) -> Result<PortInfo, Error> {
     unsafe { dpdk_sys::rte_eth_dev_get_mtu(id, &mut mtu) };
     // SAFETY: takes any id.
     let node = unsafe { dpdk_sys::rte_eth_dev_socket_id(id) };
+    let interface = interface_name(raw.if_index);
+    // DPDK knows 1500 by default, the kernel knows better.
+    let of_interface = interface
+        .as_deref()
+        .and_then(interface_mtu)
+        .and_then(|mtu| mtu.try_into().ok());
     Ok(PortInfo {
         id,
         name: name(id),
         driver: text(raw.driver_name),
         mac: mac(id),
-        mtu,
+        mtu: of_interface.unwrap_or(mtu),
         max_mtu: raw.max_mtu,
         link: link(id),
         numa_node: u32::try_from(node).ok(),
-        interface: interface_name(raw.if_index),
+        interface,
         max_rx_queues: raw.max_rx_queues,
         max_tx_queues: raw.max_tx_queues,
         rx_descriptors: (raw.rx_desc_lim.nb_min, raw.rx_desc_lim.nb_max),

@@ -7,11 +7,12 @@
 use core::ptr::NonNull;
 use std::ffi::CString;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::eal::Eal;
 use crate::error::{Error, errno_text, rte_errno};
 use crate::log_capture;
+use crate::wire::Wire;
 
 /// The size of a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,12 +41,11 @@ impl Default for MempoolConfig {
 }
 
 impl MempoolConfig {
-    /// Buffers that hold a frame of this IP MTU whole.
-    pub fn for_mtu(buffers: u32, mtu: u16) -> Self {
-        // Ethernet header, a VLAN tag and the frame check sequence that some NICs keep.
+    /// Buffers for a port on this wire with this IP MTU.
+    pub fn for_wire(buffers: u32, wire: &Wire, mtu: u16) -> Self {
         Self {
             buffers,
-            frame: mtu.saturating_add(14 + 4 + 4).max(2048),
+            frame: wire.buffer_frame(mtu),
             ..Self::default()
         }
     }
@@ -61,6 +61,8 @@ struct Inner {
     config: MempoolConfig,
     /// Bytes of each buffer, headroom included.
     size: u16,
+    /// A driver is known not to give back all that it took.
+    losses: AtomicBool,
     /// Keeps EAL up; leaked with the pool when buffers are still out.
     eal: Eal,
 }
@@ -107,6 +109,7 @@ impl Mempool {
             raw,
             config,
             size,
+            losses: AtomicBool::new(false),
             eal: eal.clone(),
         })))
     }
@@ -133,6 +136,10 @@ impl Mempool {
         self.0.raw.as_ptr()
     }
 
+    pub(crate) fn expect_losses(&self) {
+        self.0.losses.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn buffer_bytes(&self) -> u16 {
         self.0.size
     }
@@ -152,7 +159,15 @@ impl Drop for Inner {
             // SAFETY: this was the last handle, and no buffer of the pool is out.
             unsafe { dpdk_sys::rte_mempool_free(self.raw.as_ptr()) };
         } else {
-            log::warn!("{out} packet buffers are still held while their pool goes; it stays in memory");
+            let level = if self.losses.load(Ordering::Relaxed) {
+                log::Level::Debug
+            } else {
+                log::Level::Warn
+            };
+            log::log!(
+                level,
+                "{out} packet buffers are still held while their pool goes; it stays in memory"
+            );
             core::mem::forget(self.eal.clone());
         }
     }

@@ -97,6 +97,7 @@ struct Inner {
     mac: MacAddr,
     mtu: u16,
     offloads: Offloads,
+    gives_back: bool,
     queues: Mutex<Option<u16>>,
     /// After `id` has been closed (`Drop` runs first): what is still in the rings of
     /// a ring pair goes back to its pools, then the pools may go.
@@ -125,8 +126,13 @@ impl Port {
         setup.start()?;
         setup.modes();
         let mtu = setup.effective_mtu();
+        let gives_back = eal.gives_back(&info);
+        if !gives_back {
+            pool.expect_losses();
+        }
         let port = Self(Arc::new(Inner {
             id: info.id,
+            gives_back,
             mac: info::mac(info.id),
             mtu,
             offloads,
@@ -181,6 +187,13 @@ impl Port {
     /// The pool that it receives into.
     pub fn pool(&self) -> &Mempool {
         &self.0.pool
+    }
+
+    /// Whether the driver gives every buffer back when the port closes, so that
+    /// [`Mempool::in_use`] can be held against zero. af_xdp and a zero-copy memif
+    /// client don't.
+    pub fn gives_back_all(&self) -> bool {
+        self.0.gives_back
     }
 
     /// The link now, without waiting. Where a peer has to connect (memif, vhost,

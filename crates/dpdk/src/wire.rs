@@ -18,6 +18,7 @@ const SOCKET_MAX: usize = 107;
 /// What af_packet keeps in front of a frame in its ring (TPACKET2_HDRLEN), a VLAN
 /// tag and the Ethernet header, rounded up.
 const AF_PACKET_OVERHEAD: u32 = 128;
+const PAGE: u32 = 4096;
 
 /// Which end of a memif connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -210,6 +211,22 @@ impl Wire {
         }))
     }
 
+    /// Bytes that each buffer of the port's pool has to hold
+    /// ([`MempoolConfig::frame`](crate::MempoolConfig)), for frames of this IP MTU.
+    pub fn buffer_frame(&self, mtu: u16) -> u16 {
+        // Ethernet header, a VLAN tag and the check sequence that some NICs keep.
+        let frame = mtu.saturating_add(14 + 4 + 4).max(2048);
+        match self {
+            Self::AfPacket { max_frame, .. } => {
+                let slot = af_packet_slot(*max_frame)
+                    .ok()
+                    .and_then(|slot| u16::try_from(slot).ok());
+                frame.max(slot.unwrap_or(0))
+            }
+            _ => frame,
+        }
+    }
+
     /// The name under which the port is found: the vdev's, or the PCI address.
     /// `None` for [`Wire::Ring`].
     pub fn port_name(&self, index: u16) -> Option<String> {
@@ -230,24 +247,30 @@ fn tap(iface: &str, mac: Option<MacAddr>) -> Result<String, Error> {
 }
 
 fn af_packet(iface: &str, queues: u16, bypass: bool, max_frame: u32, slots: u32) -> Result<String, Error> {
-    const FRAME_MAX: u32 = 1 << 17;
     let iface = value("interface", iface, INTERFACE_MAX)?;
-    if max_frame > FRAME_MAX - AF_PACKET_OVERHEAD {
-        return Err(Error::BadArgument {
-            what: format!("af_packet frames of {max_frame} bytes"),
-            why: format!("a slot holds at most {} bytes", FRAME_MAX - AF_PACKET_OVERHEAD),
-        });
-    }
-    // A block is whole pages and whole slots, and the kernel finds each block as one
-    // piece of memory: so a slot is a power of two and a block is small.
-    let slot = (max_frame + AF_PACKET_OVERHEAD).next_power_of_two().max(2048);
-    let block = slot.max(4096);
-    // Whole blocks only, or the driver maps past the ring.
-    let slots = slots.clamp(8, 1 << 16).next_power_of_two();
+    let slot = af_packet_slot(max_frame)?;
+    // The driver walks the ring as one run of slots, so that a block holds a whole
+    // number of them; small blocks, since the kernel wants each in one piece.
+    let block = slot.max(PAGE);
+    let slots = slots.clamp(8, 1 << 16).next_multiple_of(block / slot);
     Ok(format!(
         "iface={iface},qpairs={queues},qdisc_bypass={},blocksz={block},framesz={slot},framecnt={slots}",
         u8::from(bypass)
     ))
+}
+
+/// Bytes of a ring's slot for frames of this length: half a page or whole pages.
+fn af_packet_slot(max_frame: u32) -> Result<u32, Error> {
+    // What the driver receives into has to hold a whole slot, in 16 bits.
+    const SLOT_MAX: u32 = 15 * PAGE;
+    match max_frame.saturating_add(AF_PACKET_OVERHEAD) {
+        0..=2048 => Ok(2048),
+        size if size <= SLOT_MAX => Ok(size.next_multiple_of(PAGE)),
+        _ => Err(Error::BadArgument {
+            what: format!("af_packet frames of {max_frame} bytes"),
+            why: format!("a slot holds at most {}", SLOT_MAX - AF_PACKET_OVERHEAD),
+        }),
+    }
 }
 
 fn memif(
@@ -406,7 +429,7 @@ mod tests {
 
     #[test]
     fn a_slot_of_af_packet_holds_the_frame_and_the_kernels_header() {
-        for (max_frame, slot) in [(1518u32, 2048u32), (9018, 16384), (65_549, 131_072)] {
+        for (max_frame, slot) in [(1518u32, 2048u32), (2000, 4096), (9018, 12288), (61_312, 61_440)] {
             let wire = Wire::AfPacket {
                 iface: "veth0".into(),
                 queues: 1,
@@ -416,10 +439,22 @@ mod tests {
             };
             let block = slot.max(4096);
             assert!(
+                u32::from(wire.buffer_frame(1500)) >= slot,
+                "a buffer takes a slot of {slot}"
+            );
+            assert!(
                 text(&wire).ends_with(&format!("blocksz={block},framesz={slot},framecnt=512")),
                 "{} for frames of {max_frame}",
                 text(&wire)
             );
         }
+        let wire = Wire::AfPacket {
+            iface: "veth0".into(),
+            queues: 1,
+            qdisc_bypass: true,
+            max_frame: 65_549,
+            slots: 512,
+        };
+        assert!(wire.vdev(0).is_err(), "no buffer holds such a slot");
     }
 }
