@@ -54,7 +54,7 @@ fn run(spoil: Option<u64>, faults: Faults, config: LoadConfig) -> LoadReport {
         a,
         FaultConfig {
             seed: 7,
-            rx: faults.clone(),
+            rx: faults,
             tx: faults,
         },
     );

@@ -233,7 +233,13 @@ impl Stack {
             neighbors.learn(now, sender, arp.sender_mac, for_us, wakeups);
         }
         if !for_us {
-            return Err(DropReason::NotOurAddress);
+            // An announcement asks for nothing, and has said what it had to say.
+            let announcement = arp.sender_ip == arp.target_ip;
+            return if announcement {
+                Ok(())
+            } else {
+                Err(DropReason::NotOurAddress)
+            };
         }
         if arp.operation == ArpOperation::Request {
             self.control.push(Owed::Arp {

@@ -152,23 +152,24 @@ impl Stack {
     }
 
     #[inline]
-    fn on_hit(&mut self, now: Instant, index: u32, pending: Pending) -> Result<(), DropReason> {
+    fn on_hit(&mut self, now: Instant, index: u32, mut pending: Pending) -> Result<(), DropReason> {
         let Some(slot) = self.slots.get_mut(index) else {
             return Ok(());
         };
+        let payload = core::mem::replace(&mut pending.payload, Chunk::empty());
+        let had_payload = !payload.is_empty();
+        // Over the budget, those pay whose applications have left data lying;
+        // a connection that holds nothing goes on, so that the slow ones can't
+        // starve the others. Beyond the budget goes one segment a connection.
         let over_budget = self.received_held >= self.config.receive_budget;
-        if over_budget && !pending.payload.is_empty() {
+        if over_budget && had_payload && slot.charged > 0 {
             return Err(DropReason::ReceiveBudget);
         }
         if pending.segment.flags.has_rst() {
             self.counters.resets_in += 1;
         }
-        let had_payload = !pending.payload.is_empty();
         let before = slot.conn.snd_una();
-        match slot
-            .conn
-            .on_segment(now, &pending.segment, pending.payload.clone())
-        {
+        match slot.conn.on_segment(now, &pending.segment, payload) {
             Disposition::Accepted => {
                 slot.heard |= slot.conn.snd_una() != before;
                 if had_payload {

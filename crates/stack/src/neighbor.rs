@@ -75,7 +75,8 @@ pub(crate) struct Solicitation {
 #[derive(Default)]
 pub(crate) struct Wakeups {
     pub(crate) resolved: Vec<u32>,
-    pub(crate) unreachable: Vec<u32>,
+    /// With the address that nobody answered for: the slot may be another connection's by now.
+    pub(crate) unreachable: Vec<(IpAddr, u32)>,
 }
 
 pub(crate) struct NeighborCache {
@@ -234,7 +235,9 @@ impl NeighborCache {
                 };
             } else {
                 entry.state = Reachability::Failed { at: now };
-                wake.unreachable.append(&mut entry.waiting);
+                let addr = entry.addr;
+                wake.unreachable
+                    .extend(entry.waiting.drain(..).map(|slot| (addr, slot)));
                 self.pending.swap_remove(at);
             }
         }
@@ -363,7 +366,7 @@ mod tests {
             None,
             "no fourth"
         );
-        assert_eq!(wake.unreachable, [7], "who waited is told");
+        assert_eq!(wake.unreachable, [(addr(1), 7)], "who waited is told");
         let now = Instant::from_millis(3100);
         assert_eq!(
             cache.resolve(now, addr(1), &mut hint),

@@ -164,13 +164,17 @@ impl Stack {
             }
             self.mark_ready(index);
         }
-        for index in wake.unreachable.drain(..) {
-            if let Some(slot) = self.slots.get_mut(index) {
-                slot.awaits_neighbor = false;
-                // Nobody answered for the next hop, which is final for an open
-                // that has not got through, and a loss for the others.
-                slot.conn.on_unreachable(now, true);
+        for (next_hop, index) in wake.unreachable.drain(..) {
+            let Some(slot) = self.slots.get_mut(index) else {
+                continue;
+            };
+            if !slot.awaits_neighbor || slot.next_hop != next_hop {
+                continue;
             }
+            slot.awaits_neighbor = false;
+            // Nobody answered for the next hop, which is final for an open that
+            // has not got through, and a loss for the others.
+            slot.conn.on_unreachable(now, true);
             self.counters.drops.count(DropReason::NeighborUnreachable);
             self.touch(index);
         }
