@@ -10,8 +10,8 @@ use crore_base::{DropReason, Instant};
 use crore_nic::{Nic, TxMeta};
 use crore_wire::{ETHERNET_HEADER, IpEmit, Link, TxChecksum, emit_tcp, tcp_headers_len};
 
-use crate::Stack;
 use crate::neighbor::Resolution;
+use crate::{Stack, State};
 
 /// Segments that one connection sends in a row.
 const QUOTA: usize = 64;
@@ -98,6 +98,12 @@ impl Stack {
                         src: self.mac,
                         dst: mac,
                     }),
+                    // The last word of a connection that is over waits for nobody.
+                    Resolution::Pending if slot.conn.state() == State::Closed => {
+                        slot.conn.commit_transmit(now, &plan);
+                        frames += 1;
+                        continue;
+                    }
                     Resolution::Pending => {
                         if !core::mem::replace(&mut slot.awaits_neighbor, true) {
                             self.neighbors.wait(slot.neighbor, index);

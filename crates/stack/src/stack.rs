@@ -18,7 +18,7 @@ use crate::rate_limit::RateLimit;
 use crate::route::Routes;
 use crate::slots::Slots;
 use crate::timer_wheel::TimerWheel;
-use crate::{ConfigError, Counters, StackConfig};
+use crate::{ConfigError, Counters, StackConfig, State};
 
 /// One TCP/IP host on one shard.
 pub struct Stack {
@@ -146,6 +146,16 @@ impl Stack {
     /// Connection slots in use, all states included.
     pub fn connections(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Connections that still have something to settle with their peer: all but
+    /// those in TIME-WAIT. Takes a walk over all slots.
+    pub fn unfinished(&self) -> usize {
+        let open = |&index: &u32| {
+            let state = self.slots.get(index).map(|slot| slot.conn.state());
+            state.is_some_and(|state| !matches!(state, State::TimeWait | State::Closed))
+        };
+        self.slots.indices().filter(open).count()
     }
 
     /// Bytes of received data that connections hold, in order and out of order.
