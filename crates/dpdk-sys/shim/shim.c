@@ -1,5 +1,7 @@
 #define _GNU_SOURCE
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <rte_prefetch.h>
 
@@ -56,6 +58,9 @@ crore_free(struct rte_mbuf *mbuf)
 void
 crore_retain(struct rte_mbuf *mbuf)
 {
+	/* A count that wraps would free the buffer under its holders. */
+	if (rte_mbuf_refcnt_read(mbuf) == UINT16_MAX)
+		abort();
 	rte_mbuf_refcnt_update(mbuf, 1);
 }
 

@@ -78,7 +78,7 @@ uint16_t crore_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, 
 int crore_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsigned int n);
 /* rte_pktmbuf_free. */
 void crore_free(struct rte_mbuf *mbuf);
-/* Adds one reference to a single-segment mbuf. */
+/* Adds one reference to a single-segment mbuf; aborts at 65,535 of them. */
 void crore_retain(struct rte_mbuf *mbuf);
 /* Copies the first len bytes of a chain of segments; returns how many there were. */
 uint32_t crore_copy_out(const struct rte_mbuf *mbuf, uint8_t *out, uint32_t len);

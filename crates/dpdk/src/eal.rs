@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, errno_text, rte_errno};
 use crate::info::{self, PortInfo};
-use crate::log_capture;
+use crate::log_capture::{self, Listening};
 use crate::memory::FreeHugePages;
 use crate::thread::Affinity;
 use crate::wire::Vdev;
@@ -136,7 +136,7 @@ impl Eal {
             return Err(Error::AlreadyStarted);
         }
         log_capture::install()?;
-        log_capture::forget();
+        let _listening = Listening::start();
         log::debug!(target: "dpdk", "EAL arguments: {arguments:?}");
         let folder = RuntimeFolder::of(config);
         init(&arguments, huge)?;

@@ -2,11 +2,13 @@
 //!
 //! DPDK explains a failure only in its log; a return code of -1 says nothing. So
 //! warnings and errors are kept (the last [`KEPT`], each of at most [`LINE_MAX`]
-//! bytes) until the failing call quotes them.
+//! characters) until the failing call quotes them. While a call listens, they are
+//! passed on as debug lines only, so that a failure is told once.
 
 use core::ffi::c_char;
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::Error;
 
@@ -15,6 +17,7 @@ const LINE_MAX: usize = 400;
 /// DPDK's levels: 1 emergency, 2 alert, 3 critical, 4 error, 5 warning, 6 notice, 7 info, 8 debug.
 const WARNING: u32 = 5;
 
+static LISTENERS: AtomicU32 = AtomicU32::new(0);
 static SAID: Mutex<VecDeque<(u32, String)>> = Mutex::new(VecDeque::new());
 
 /// Sends DPDK's log here. Called once, before EAL starts.
@@ -30,15 +33,34 @@ pub(crate) fn install() -> Result<(), Error> {
     }
 }
 
-/// Forgets what was said, so that the next [`said`] is about what happens from here.
-pub(crate) fn forget() {
-    if let Ok(mut said) = SAID.lock() {
-        said.clear();
+/// Listens to what DPDK says from here on.
+#[derive(Debug)]
+pub(crate) struct Listening(());
+
+impl Listening {
+    pub(crate) fn start() -> Self {
+        LISTENERS.fetch_add(1, Ordering::Relaxed);
+        let listening = Self(());
+        listening.forget();
+        listening
+    }
+
+    /// Starts afresh.
+    pub(crate) fn forget(&self) {
+        if let Ok(mut said) = SAID.lock() {
+            said.clear();
+        }
     }
 }
 
-/// What DPDK complained about since [`forget`]: its errors, or its warnings when
-/// there was no error. `None` when it said nothing.
+impl Drop for Listening {
+    fn drop(&mut self) {
+        LISTENERS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What DPDK complained about lately: its errors, or its warnings when there was
+/// no error. `None` when it said nothing.
 pub(crate) fn said() -> Option<String> {
     let said = SAID.lock().ok()?;
     let errors = |limit: u32| {
@@ -81,10 +103,10 @@ fn remember(level: u32, line: &str) {
     }
 }
 
-/// DPDK logs as a warning what a caller of ours turns into an error anyway, and
-/// as a notice what interests few.
+/// DPDK logs as a notice what interests few.
 fn rust_level(level: u32) -> log::Level {
     match level {
+        0..=5 if LISTENERS.load(Ordering::Relaxed) != 0 => log::Level::Debug,
         0..=4 => log::Level::Warn,
         5 => log::Level::Info,
         6 | 7 => log::Level::Debug,

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::eal::Eal;
 use crate::error::{Error, errno_text, rte_errno};
-use crate::log_capture;
+use crate::log_capture::{self, Listening};
 use crate::wire::Wire;
 
 /// The size of a pool.
@@ -91,7 +91,7 @@ impl Mempool {
         let name = format!("crore-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let name = CString::new(name).unwrap_or_default();
         let node = config.numa_node.map_or(ANY_NODE, |node| node as i32);
-        log_capture::forget();
+        let _listening = Listening::start();
         // SAFETY: EAL is up (`eal`); the name is NUL-terminated and copied by DPDK.
         let raw =
             unsafe { dpdk_sys::rte_pktmbuf_pool_create(name.as_ptr(), config.buffers, cache, 0, size, node) };

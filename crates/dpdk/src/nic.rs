@@ -35,6 +35,9 @@ pub struct PortNic {
     // perhaps, the port) and the pool go.
     cache: Cache,
     backlog: Backlog,
+    /// Where a burst is described; empty between bursts. Kept, since clearing it costs
+    /// more than an empty poll.
+    frames: Box<[crore_frame; BURST]>,
     rx: RxQueue,
     tx: TxQueue,
     /// Where buffers to send come from; that of the port.
@@ -77,6 +80,7 @@ impl PortNic {
             vtable: mbuf::vtable(pool.buffer_bytes()),
             pressure: Pressure::new(&pool),
             pool,
+            frames: Box::new([EMPTY; BURST]),
             cache: Cache {
                 mbufs: [ptr::null_mut(); REFILL],
                 len: 0,
@@ -110,14 +114,13 @@ impl Nic for PortNic {
     }
 
     fn rx_burst(&mut self, _now: Instant, into: &mut Vec<RxFrame>) -> usize {
-        let mut frames = [EMPTY; BURST];
-        let got = self.rx.frames(&mut frames);
+        let got = self.rx.frames(self.frames.as_mut_slice());
         if got == 0 {
             self.pressure.idle(&self.pool);
             return 0;
         }
         into.reserve(got);
-        for frame in &frames[..got] {
+        for frame in &self.frames[..got] {
             let Some(mbuf) = NonNull::new(frame.mbuf) else {
                 continue;
             };

@@ -12,11 +12,12 @@ use crore_base::MacAddr;
 use crate::eal::Eal;
 use crate::error::{Error, errno_text};
 use crate::info::{self, Link, PortInfo};
+use crate::log_capture::{self, Listening};
 use crate::mempool::Mempool;
 use crate::queue::QueuePair;
 use crate::ring::RingWire;
 use crate::stats::{self, PortStats, XStat};
-use crate::{log_capture, wire};
+use crate::wire;
 
 /// Work that a NIC can take over: what is wanted, or what was agreed on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,8 +120,8 @@ impl Port {
             info: &info,
             config,
             pool,
+            listening: Listening::start(),
         };
-        log_capture::forget();
         let offloads = setup.configure()?;
         setup.queues()?;
         setup.start()?;
@@ -283,15 +284,25 @@ struct Setup<'a> {
     info: &'a PortInfo,
     config: &'a PortConfig,
     pool: &'a Mempool,
+    listening: Listening,
 }
 
 impl Setup<'_> {
     fn failed(&self, step: &'static str, errno: i32) -> Error {
+        let said = log_capture::said().unwrap_or_else(|| errno_text(errno));
+        let hint = if said.contains("fit in mbuf") || said.contains("too small") {
+            format!(
+                "the pool's buffers take frames of {} bytes, and this wire needs larger ones",
+                self.pool.config().frame
+            )
+        } else {
+            wire::probe_hint(&self.info.name)
+        };
         Error::Port {
             port: self.info.name.clone(),
             step,
-            said: log_capture::said().unwrap_or_else(|| errno_text(errno)),
-            hint: wire::probe_hint(&self.info.name),
+            said,
+            hint,
         }
     }
 
@@ -386,7 +397,7 @@ impl Setup<'_> {
         const AGAIN: Duration = Duration::from_millis(50);
         let deadline = Instant::now() + self.config.connect_timeout;
         loop {
-            log_capture::forget();
+            self.listening.forget();
             // SAFETY: configured, all queues set up.
             let status = unsafe { dpdk_sys::rte_eth_dev_start(self.info.id) };
             if status == 0 {

@@ -13,7 +13,7 @@ use dpdk_sys::rte_ring;
 use crate::eal::Eal;
 use crate::error::{Error, errno_text, rte_errno};
 use crate::info;
-use crate::log_capture;
+use crate::log_capture::{self, Listening};
 use crate::mempool::Mempool;
 
 /// The size of a pair of ring ports.
@@ -53,7 +53,7 @@ pub fn ring_ports(eal: &Eal, config: &RingConfig) -> Result<(String, String), Er
             why: "has to be 1 to 16 letters and digits".into(),
         });
     }
-    log_capture::forget();
+    let _listening = Listening::start();
     let mut wire = RingWire {
         rings: Vec::new(),
         pools: Mutex::new(Vec::new()),

@@ -76,7 +76,7 @@ fn provoke(case: &str) -> Error {
                 buffers: 1 << 20,
                 ..MempoolConfig::default()
             };
-            Mempool::new(&eal, config).expect_err("two gigabytes don't fit 64 MiB")
+            Mempool::new(&eal, config).expect_err("two gigabytes don't fit 96 MiB")
         }
         "memif-without-server" => {
             let vdev = crore_dpdk::Wire::Memif {

@@ -3,7 +3,11 @@
 mod common;
 
 use common::{frame, nic, now, number, open, pool, receive, send, start};
-use crore_dpdk::{Error, HugePages, Mempool, RingConfig, ring_ports};
+use std::time::Duration;
+
+use crore_dpdk::{
+    Eal, Error, HugePages, Mempool, Port, PortConfig, PortNic, RingConfig, forward, ring_ports,
+};
 use crore_nic::{BURST, Nic, RxFrame};
 
 #[test]
@@ -51,7 +55,11 @@ fn every_buffer_comes_back_whatever_happened_to_its_frame() {
     assert!(!a.xstats().expect("rings count").is_empty(), "named counters");
     the_backlog_is_bounded(&mut left, &mut right, &pool);
     chunks_hold_their_buffers(&mut left, &mut right, &pool);
+    a_pool_runs_low_before_it_runs_dry(&mut left, &mut right, &pool);
+    the_forwarder_sends_back(&mut left, &mut right);
     a_dry_pool_gives_no_room(&mut left, &pool);
+
+    queues_lead_to_their_like(&eal, &pool);
 
     // Leaves frames in the ring, in the backlog and reserved, and closes all.
     for n in 0..300 {
@@ -62,7 +70,37 @@ fn every_buffer_comes_back_whatever_happened_to_its_frame() {
     assert_eq!(pool.in_use(), 0, "what was left in rings and backlogs went back");
 }
 
-fn frames_pass_in_order(left: &mut crore_dpdk::PortNic, right: &mut crore_dpdk::PortNic) {
+fn queues_lead_to_their_like(eal: &Eal, pool: &Mempool) {
+    let pair = RingConfig {
+        name: "wide".into(),
+        queues: 2,
+        slots: 64,
+    };
+    let (a, b) = ring_ports(eal, &pair).expect("a pair of two queues");
+    let config = PortConfig {
+        queues: 2,
+        ..PortConfig::default()
+    };
+    let open = |name: &str| Port::open(eal, name, &config, pool).expect("the port opens");
+    let (a, b) = (open(&a), open(&b));
+    let nics = |port: Port| -> Vec<PortNic> {
+        port.take_queues()
+            .into_iter()
+            .map(|pair| PortNic::new(pair).expect("claimed"))
+            .collect()
+    };
+    let (mut a, mut b) = (nics(a), nics(b));
+    for queue in [1, 0] {
+        assert!(send(&mut a[queue], &frame(queue as u32)), "room");
+        a[queue].flush(now());
+        assert!(receive(&mut b[1 - queue]).is_empty(), "not on the other queue");
+        let got = receive(&mut b[queue]);
+        assert_eq!(got.len(), 1, "on the same queue");
+        assert_eq!(number(&got[0].data), Some(queue as u32), "the same frame");
+    }
+}
+
+fn frames_pass_in_order(left: &mut PortNic, right: &mut PortNic) {
     let mut expected = 0;
     let mut next = 0;
     while expected < 5000 {
@@ -77,7 +115,7 @@ fn frames_pass_in_order(left: &mut crore_dpdk::PortNic, right: &mut crore_dpdk::
     }
 }
 
-fn the_backlog_is_bounded(left: &mut crore_dpdk::PortNic, right: &mut crore_dpdk::PortNic, pool: &Mempool) {
+fn the_backlog_is_bounded(left: &mut PortNic, right: &mut PortNic, pool: &Mempool) {
     let mut taken = 0;
     while send(left, &frame(taken)) {
         taken += 1;
@@ -107,11 +145,7 @@ fn the_backlog_is_bounded(left: &mut crore_dpdk::PortNic, right: &mut crore_dpdk
     assert!(pool.in_use() < 32, "{} buffers are out", pool.in_use());
 }
 
-fn chunks_hold_their_buffers(
-    left: &mut crore_dpdk::PortNic,
-    right: &mut crore_dpdk::PortNic,
-    pool: &Mempool,
-) {
+fn chunks_hold_their_buffers(left: &mut PortNic, right: &mut PortNic, pool: &Mempool) {
     let before = pool.in_use();
     assert!(send(left, &frame(7)), "room");
     left.flush(now());
@@ -132,7 +166,45 @@ fn chunks_hold_their_buffers(
     assert_eq!(pool.in_use(), before - 1, "the last view gave it back");
 }
 
-fn a_dry_pool_gives_no_room(left: &mut crore_dpdk::PortNic, pool: &Mempool) {
+fn a_pool_runs_low_before_it_runs_dry(left: &mut PortNic, right: &mut PortNic, pool: &Mempool) {
+    assert!(!right.rx_pressure(), "plenty at first");
+    let mut unread = Vec::new();
+    while !right.rx_pressure() {
+        assert!(send(left, &frame(0)), "the pool is dry, and nobody was warned");
+        left.flush(now());
+        right.rx_burst(now(), &mut unread);
+    }
+    let spare = pool.available();
+    assert!(spare > 256, "the warning comes while {spare} buffers are left");
+    unread.clear();
+    let mut frames = Vec::new();
+    for _ in 0..1000 {
+        assert_eq!(right.rx_burst(now(), &mut frames), 0, "nothing to receive");
+    }
+    assert!(
+        !right.rx_pressure(),
+        "the warning goes when buffers came back, traffic or not"
+    );
+}
+
+fn the_forwarder_sends_back(left: &mut PortNic, right: &mut PortNic) {
+    for n in 0..50 {
+        assert!(send(left, &frame(n)), "room");
+    }
+    left.flush(now());
+    let stats = forward(right, Duration::from_millis(20), &|| false);
+    assert_eq!(
+        (stats.received, stats.sent, stats.dropped),
+        (50, 50, 0),
+        "all of them"
+    );
+    let back = receive(left);
+    assert_eq!(back.len(), 50, "all of them");
+    assert_eq!(back[0].data[..6], frame(0)[6..12], "to where it came from");
+    assert_eq!(back[0].data[6..12], frame(0)[..6], "from where it was sent to");
+}
+
+fn a_dry_pool_gives_no_room(left: &mut PortNic, pool: &Mempool) {
     let mut hoard = Vec::new();
     while let Some(mbuf) = crore_dpdk::Mbuf::new(pool) {
         hoard.push(mbuf);

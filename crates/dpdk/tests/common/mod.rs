@@ -14,7 +14,7 @@ pub fn skipped(why: &str) {
 
 pub fn start(vdevs: Vec<Vdev>, huge_pages: HugePages) -> Result<Eal, crore_dpdk::Error> {
     Eal::start(&EalConfig {
-        memory_mib: 64,
+        memory_mib: 96,
         vdevs,
         huge_pages,
         ..EalConfig::default()
