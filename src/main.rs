@@ -1,1 +1,40 @@
-fn main() {}
+//! The program `crore`: serves over a DPDK port, shows itself, looks at ports.
+//!
+//! Where to look: `cli` has the command line; `serve`, `load`, `demo`, `ports`
+//! have a command each; `run` puts ports under shards and watches over them,
+//! `worker` is the loop on a shard's own thread; `wire` opens what the
+//! configuration describes; `summary` says at the end what was.
+//!
+//! Exit codes: 0 all went well; 1 something failed while running; 2 the command
+//! line or the configuration is wrong, and nothing was started.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod clock;
+mod demo;
+mod failure;
+mod host;
+mod live;
+mod load;
+mod logging;
+mod ports;
+mod run;
+mod serve;
+mod signals;
+mod summary;
+mod wire;
+mod worker;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = cli::parse();
+    logging::start(arguments.log_level);
+    match cli::dispatch(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("crore: {failure}");
+            failure.exit_code()
+        }
+    }
+}

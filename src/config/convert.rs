@@ -1,0 +1,91 @@
+//! From what the operator said to what the crates below are told.
+
+use std::time::Duration as StdDuration;
+
+use crore_base::Duration;
+use crore_nic::fault;
+use crore_stack::StackConfig;
+
+use super::keys::{Config, FaultDirection, Faults, Tcp};
+
+impl Config {
+    /// What the stack is told.
+    pub fn stack_config(&self) -> StackConfig {
+        let stack = &self.stack;
+        StackConfig {
+            addresses: self.net.addresses.iter().map(|p| (p.address, p.length)).collect(),
+            gateway_v4: self.net.gateway_v4,
+            gateway_v6: self.net.gateway_v6,
+            max_connections: stack.max_connections,
+            max_neighbors: stack.max_neighbors,
+            receive_budget: stack.receive_budget_bytes,
+            resets_per_second: stack.resets_per_second,
+            echo_replies_per_second: stack.echo_replies_per_second,
+            ephemeral_first: stack.ephemeral_first,
+            ephemeral_last: stack.ephemeral_last,
+            hop_limit: stack.hop_limit,
+            neighbor_reachable: Duration::from_millis(stack.neighbor_reachable_ms),
+            tcp: self.tcp.to_tcp(),
+        }
+    }
+
+    /// How long a connection may be silent; zero: for ever.
+    pub const fn idle_timeout(&self) -> Duration {
+        Duration::from_secs(self.serve.idle_timeout_seconds)
+    }
+
+    /// How long the program runs by itself.
+    pub const fn duration(&self) -> Option<StdDuration> {
+        match self.serve.duration_seconds {
+            0 => None,
+            seconds => Some(StdDuration::from_secs(seconds)),
+        }
+    }
+}
+
+impl Tcp {
+    /// What each connection is told.
+    pub fn to_tcp(&self) -> crore_tcp::Config {
+        crore_tcp::Config {
+            receive_buffer: self.receive_buffer_bytes,
+            send_buffer: self.send_buffer_bytes,
+            mss_max: self.mss,
+            window_scaling: self.window_scaling,
+            timestamps: self.timestamps,
+            sack: self.sack,
+            nodelay: self.nodelay,
+            initial_window: self.initial_window,
+            rto_initial: Duration::from_millis(self.rto_initial_ms),
+            rto_min: Duration::from_millis(self.rto_min_ms),
+            rto_max: Duration::from_millis(self.rto_max_ms),
+            syn_retries: self.syn_retries,
+            data_retries: self.data_retries,
+            time_wait: Duration::from_millis(self.time_wait_ms),
+            fin_wait_2: Duration::from_millis(self.fin_wait_2_ms),
+            delayed_ack: Duration::from_millis(self.delayed_ack_ms),
+            max_reassembly_chunks: self.reassembly_chunks,
+            congestion: crore_tcp::CongestionKind::default(),
+            keepalive: (self.keepalive_ms > 0).then(|| Duration::from_millis(self.keepalive_ms)),
+        }
+    }
+}
+
+impl Faults {
+    /// What the fault-making wrapper around a port is told.
+    pub fn to_fault_config(&self) -> fault::FaultConfig {
+        let faults = fault::Faults {
+            loss: self.loss,
+            duplicate: self.duplicate,
+            reorder: self.reorder,
+            corrupt: self.corrupt,
+            delay: Duration::from_millis(self.delay_ms),
+            jitter: Duration::from_millis(self.jitter_ms),
+        };
+        let only_if = |wanted: bool| if wanted { faults } else { fault::Faults::default() };
+        fault::FaultConfig {
+            seed: self.seed,
+            rx: only_if(self.direction != FaultDirection::Tx),
+            tx: only_if(self.direction != FaultDirection::Rx),
+        }
+    }
+}

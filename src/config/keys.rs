@@ -1,0 +1,316 @@
+//! Every key of the configuration, declared once: its type, default, unit,
+//! range and meaning. The struct, the reading, the checks and `docs/CONFIG.md`
+//! come from here.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use crore_base::MacAddr;
+
+use super::Prefix;
+use super::section::Range::{OneOf, Real, Whole, Words};
+use super::section::section;
+use super::value::words;
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// Which wire.
+    pub wire: Wire,
+    /// How DPDK's environment starts.
+    pub eal: Eal,
+    /// Who this host is on the link.
+    pub net: Net,
+    /// The TCP connection's limits and timers.
+    pub tcp: Tcp,
+    /// The stack's limits.
+    pub stack: StackLimits,
+    /// The served application.
+    pub serve: Serve,
+    /// Faults made on purpose.
+    pub faults: Faults,
+}
+
+/// Applies a macro to every section of [`Config`]: its field and its type.
+macro_rules! for_each_section {
+    ($apply:ident) => {
+        $apply! { wire: Wire, eal: Eal, net: Net, tcp: Tcp, stack: StackLimits, serve: Serve, faults: Faults }
+    };
+}
+pub(super) use for_each_section;
+
+words! {
+    /// The kinds of wire that a port can stand on.
+    WireKind {
+        /// A TAP device: the host itself is on the other end.
+        Tap = "tap",
+        /// A packet socket on a kernel interface.
+        AfPacket = "af_packet",
+        /// An XDP socket on a kernel interface.
+        AfXdp = "af_xdp",
+        /// Shared memory with another process.
+        Memif = "memif",
+        /// The device side of virtio, over a unix socket.
+        Vhost = "vhost",
+        /// The driver side of virtio, over a unix socket.
+        VirtioUser = "virtio_user",
+        /// Two ports in this process, joined by rings.
+        Ring = "ring",
+        /// A NIC that is bound to a driver for user space.
+        Pci = "pci",
+    }
+}
+
+words! {
+    /// Which side of a memif this is.
+    MemifRole {
+        /// Makes the socket, and the memory's other end is told of it.
+        Server = "server",
+        /// Connects to the socket, again and again until it is there.
+        Client = "client",
+    }
+}
+
+words! {
+    /// What to do about huge pages.
+    HugePages {
+        /// Use them when enough are free, else ordinary pages and a warning.
+        Auto = "auto",
+        /// Ordinary pages.
+        Never = "never",
+        /// Refuse to start without them.
+        Require = "require",
+    }
+}
+
+words! {
+    /// How much DPDK itself says.
+    EalLog {
+        /// Errors only.
+        Error = "error",
+        /// Warnings too.
+        Warning = "warning",
+        /// What each part decided.
+        Notice = "notice",
+        /// Progress.
+        Info = "info",
+        /// Everything.
+        Debug = "debug",
+    }
+}
+
+words! {
+    /// What an idle core does.
+    Poll {
+        /// It sleeps for tens of microseconds at a time once nothing has happened for a while.
+        Adaptive = "adaptive",
+        /// It keeps polling.
+        Busy = "busy",
+    }
+}
+
+words! {
+    /// Which way faults are made.
+    FaultDirection {
+        /// On what is received and on what is sent.
+        Both = "both",
+        /// On what is received only.
+        Rx = "rx",
+        /// On what is sent only.
+        Tx = "tx",
+    }
+}
+
+section! {
+    /// The wire that the port stands on. `kind` decides which of the other keys
+    /// apply; one that does not belong to the kind is an error.
+    Wire = "wire" {
+        /// What carries the frames.
+        kind: WireKind = WireKind::Tap, "", OneOf(WireKind::WORDS);
+        /// `tap`: the name of the kernel's interface that is made (default `crore0`).
+        /// `af_packet`, `af_xdp`: the existing kernel interface to use (needed).
+        interface: Option<String> = None, "", Words("an interface name, 1 to 15 characters");
+        /// `tap`: addresses that the kernel's end of the wire is given, so that the host itself can be a client.
+        host_addresses: Vec<Prefix> = Vec::new(), "", Words("addresses with prefix lengths");
+        /// `memif`, `vhost`, `virtio_user`: the unix socket over which both ends meet (needed).
+        socket: Option<PathBuf> = None, "", Words("a path of at most 107 bytes");
+        /// `memif`: which side this is; one end is the server, the other the client.
+        role: MemifRole = MemifRole::Server, "", OneOf(MemifRole::WORDS);
+        /// `memif`: the number of the interface on the socket; both ends say the same.
+        id: u32 = 0, "", Whole(0, u32::MAX as u64);
+        /// `memif`, client: receive without copying out of the shared memory.
+        zero_copy: bool = false, "", Words("true, false");
+        /// `vhost`: connect to the socket instead of making it; `virtio_user`: make it instead of connecting.
+        reverse: bool = false, "", Words("true, false");
+        /// `af_packet`: send without the kernel's queueing discipline.
+        qdisc_bypass: bool = true, "", Words("true, false");
+        /// `af_xdp`: copy frames even where the driver could share them (veth needs it).
+        force_copy: bool = true, "", Words("true, false");
+        /// `af_xdp`: packets that one busy-poll may handle; 0 leaves busy-polling out, without which veth stalls.
+        busy_budget: u16 = 0, "packets", Whole(0, 1024);
+        /// `pci`: the NIC, as `dpdk-devbind.py --status` names it (needed).
+        address: Option<String> = None, "", Words("domain:bus:device.function");
+        /// Descriptors of the receive ring.
+        rx_descriptors: u16 = 1024, "packets", Whole(64, 4096);
+        /// Descriptors of the transmit ring.
+        tx_descriptors: u16 = 1024, "packets", Whole(64, 4096);
+        /// Packet buffers in the pool, for receiving, sending and received data that nobody has read yet. A power of two less one uses memory best.
+        buffers: u32 = 16_383, "packets", Whole(1023, 4_194_303);
+        /// Let the NIC make and check checksums where it can.
+        offload: bool = true, "", Words("true, false");
+    }
+}
+
+section! {
+    /// DPDK's environment (EAL): which cores, how much memory, which pages.
+    Eal = "eal" {
+        /// The cores that the shards run on; each shard is pinned to its own. Empty: the first that this process may use.
+        cores: Vec<u16> = Vec::new(), "core numbers", Whole(0, 1023);
+        /// Memory that DPDK takes at start.
+        memory_mb: u32 = 512, "MiB", Whole(64, 1_048_576);
+        /// Huge pages make every access to packet buffers cheaper.
+        huge_pages: HugePages = HugePages::Auto, "", OneOf(HugePages::WORDS);
+        /// How much DPDK itself says.
+        log_level: EalLog = EalLog::Warning, "", OneOf(EalLog::WORDS);
+    }
+}
+
+section! {
+    /// Who this host is on the link.
+    Net = "net" {
+        /// This host's addresses. A link-local IPv6 address comes by itself with the first IPv6 address.
+        addresses: Vec<Prefix> = Vec::new(), "", Words("addresses with prefix lengths; at least one");
+        /// The next hop for IPv4 destinations off the link.
+        gateway_v4: Option<Ipv4Addr> = None, "", Words("an IPv4 address on the link of one of `addresses`");
+        /// The next hop for IPv6 destinations off the link.
+        gateway_v6: Option<Ipv6Addr> = None, "", Words("an IPv6 address on the link of one of `addresses`, or link-local");
+        /// The largest IP packet that is sent or received. Absent: the kernel interface's for `af_packet` and `af_xdp`, else 1500.
+        mtu: Option<u16> = None, "bytes", Whole(1280, 9000);
+        /// The Ethernet address, for `tap`, `memif` and `virtio_user`. Absent: the port's own; a fixed one for `tap`.
+        mac: Option<MacAddr> = None, "", Words("six pairs of hex digits; a station's, not a group's");
+    }
+}
+
+section! {
+    /// The TCP connection's limits and timers.
+    Tcp = "tcp" {
+        /// The largest segment sent or asked for, options included. It is at most what the MTU allows anyway.
+        mss: u16 = 65_535, "bytes", Whole(88, 65_535);
+        /// Most received bytes that wait for the application, and so the window that is offered.
+        receive_buffer_bytes: u32 = 262_144, "bytes", Whole(2048, 1_073_741_824);
+        /// Most bytes written by the application that are not acknowledged yet.
+        send_buffer_bytes: u32 = 262_144, "bytes", Whole(2048, 1_073_741_824);
+        /// Offer window scaling (RFC 7323), needed for windows above 65,535 bytes.
+        window_scaling: bool = true, "", Words("true, false");
+        /// Offer timestamps (RFC 7323).
+        timestamps: bool = true, "", Words("true, false");
+        /// Offer selective acknowledgments (RFC 2018).
+        sack: bool = true, "", Words("true, false");
+        /// Send small segments at once instead of waiting for outstanding data (Nagle's algorithm off).
+        nodelay: bool = true, "", Words("true, false");
+        /// The congestion window at the start of a connection (RFC 6928).
+        initial_window: u32 = 10, "segments", Whole(1, 1000);
+        /// The retransmission time-out before the round trip was measured.
+        rto_initial_ms: u64 = 1000, "ms", Whole(1, 60_000);
+        /// The shortest retransmission time-out.
+        rto_min_ms: u64 = 200, "ms", Whole(1, 60_000);
+        /// The longest retransmission time-out.
+        rto_max_ms: u64 = 60_000, "ms", Whole(1, 600_000);
+        /// How often a SYN is sent again before the attempt is given up.
+        syn_retries: u8 = 6, "retransmissions", Whole(0, 255);
+        /// How often data is sent again before the connection is given up.
+        data_retries: u8 = 15, "retransmissions", Whole(1, 255);
+        /// How long a connection stays in TIME-WAIT.
+        time_wait_ms: u64 = 60_000, "ms", Whole(0, 240_000);
+        /// How long a closed connection waits for the peer's FIN.
+        fin_wait_2_ms: u64 = 60_000, "ms", Whole(1, 3_600_000);
+        /// How long an acknowledgment of a lone segment may wait for data to ride on. 0: it goes when the burst ends.
+        delayed_ack_ms: u64 = 0, "ms", Whole(0, 500);
+        /// Pieces of out-of-order data that one connection keeps.
+        reassembly_chunks: u16 = 512, "pieces", Whole(1, 65_535);
+        /// How long a silent connection rests before the peer is asked whether it is alive. 0: never.
+        keepalive_ms: u64 = 0, "ms", Whole(0, 86_400_000);
+    }
+}
+
+section! {
+    /// The stack's limits. All memory for them is bounded at the start.
+    StackLimits = "stack" {
+        /// Connections in all states together.
+        max_connections: u32 = 65_536, "connections", Whole(1, 1_073_741_824);
+        /// Handshakes that a listener has open at once.
+        backlog: u32 = 4096, "connections", Whole(1, 1_073_741_824);
+        /// Entries of the neighbour cache.
+        max_neighbors: u32 = 4096, "entries", Whole(1, 1_048_576);
+        /// Received data that all connections hold together.
+        receive_budget_bytes: u64 = 1_073_741_824, "bytes", Whole(65_536, 1_099_511_627_776);
+        /// Resets sent for segments that belong to no connection.
+        resets_per_second: u32 = 10_000, "a second", Whole(0, 10_000_000);
+        /// Answers to ping.
+        echo_replies_per_second: u32 = 10_000, "a second", Whole(0, 10_000_000);
+        /// The first local port of connections that this host opens.
+        ephemeral_first: u16 = 10_000, "", Whole(1, 65_535);
+        /// The last local port of connections that this host opens.
+        ephemeral_last: u16 = 65_535, "", Whole(1, 65_535);
+        /// TTL and hop limit of what is sent.
+        hop_limit: u8 = 64, "hops", Whole(1, 255);
+        /// How long a neighbour's address is trusted without a sign of life.
+        neighbor_reachable_ms: u64 = 30_000, "ms", Whole(100, 3_600_000);
+    }
+}
+
+section! {
+    /// The served application, and the loop that it runs in.
+    Serve = "serve" {
+        /// The TCP port. Absent: the service's own (http 80, echo 7, discard 9, chargen 19).
+        port: Option<u16> = None, "", Whole(1, 65_535);
+        /// `http`: the size of the body that every path answers with, when no `root` is given.
+        http_body_bytes: u64 = 64, "bytes", Whole(0, 1_099_511_627_776);
+        /// `http`: serve the files below this directory instead.
+        root: Option<PathBuf> = None, "", Words("an existing directory");
+        /// `chargen`: end each connection after so many bytes. 0: when the peer closes.
+        chargen_bytes: u64 = 0, "bytes", Whole(0, 1_099_511_627_776);
+        /// Close a connection on which nothing has moved for so long. 0: never.
+        idle_timeout_seconds: u64 = 60, "s", Whole(0, 86_400);
+        /// How long open connections may take to finish after SIGINT or SIGTERM; what is left is reset.
+        drain_seconds: u64 = 5, "s", Whole(0, 3600);
+        /// Stop by itself after so long. 0: run until a signal.
+        duration_seconds: u64 = 0, "s", Whole(0, 31_536_000);
+        /// How often the live line is printed. 0: never.
+        live_seconds: u64 = 1, "s", Whole(0, 3600);
+        /// What a core does while nothing happens.
+        poll: Poll = Poll::Adaptive, "", OneOf(Poll::WORDS);
+    }
+}
+
+section! {
+    /// Faults made on purpose between the port and the stack, to see what they
+    /// do. With any of them the NIC's checksum offloads stay unused, so that
+    /// corruption is caught.
+    Faults = "faults" {
+        /// The chance that a frame vanishes.
+        loss: f64 = 0.0, "probability", Real(0.0, 1.0);
+        /// The chance that a frame comes twice.
+        duplicate: f64 = 0.0, "probability", Real(0.0, 1.0);
+        /// The chance that a frame is overtaken by later ones.
+        reorder: f64 = 0.0, "probability", Real(0.0, 1.0);
+        /// The chance that a bit of a frame is flipped.
+        corrupt: f64 = 0.0, "probability", Real(0.0, 1.0);
+        /// How much longer every frame takes.
+        delay_ms: u64 = 0, "ms", Whole(0, 10_000);
+        /// The most that is added to the delay at random.
+        jitter_ms: u64 = 0, "ms", Whole(0, 10_000);
+        /// Which way they are made.
+        direction: FaultDirection = FaultDirection::Both, "", OneOf(FaultDirection::WORDS);
+        /// What the drawing starts from: the same seed and traffic give the same faults.
+        seed: u64 = 1, "", Whole(0, 9_223_372_036_854_775_807);
+    }
+}
+
+impl Faults {
+    /// Whether anything is to be done to the traffic at all.
+    pub fn any(&self) -> bool {
+        let chances = [self.loss, self.duplicate, self.reorder, self.corrupt];
+        chances.iter().any(|&p| p > 0.0) || self.delay_ms > 0 || self.jitter_ms > 0
+    }
+}

@@ -1,0 +1,92 @@
+//! `crore forward` and `crore bounce`: the wire without a stack, the limit that
+//! a stack's rate is a ratio of.
+
+use std::time::Duration;
+
+use clap::Args;
+use crore::MacAddr;
+use crore::nic::Nic;
+use crore_dpdk::PortNic;
+use crore_load::Bounce;
+use serde::Serialize;
+
+use crate::cli::ConfigArguments;
+use crate::clock::Clock;
+use crate::failure::Failure;
+use crate::signals::Interrupted;
+use crate::summary::print_json;
+use crate::wire::OpenWire;
+
+#[derive(Debug, Args)]
+pub(crate) struct ForwardArguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// End after so many seconds; without it, on SIGINT or SIGTERM
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BounceArguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// Bytes of a frame
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(64..=9014))]
+    size: u16,
+    /// Frames under way at most
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
+    window: u32,
+    /// How long
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    seconds: u64,
+}
+
+/// What a forwarder did.
+#[derive(Serialize)]
+struct Forwarded {
+    received: u64,
+    sent: u64,
+    dropped: u64,
+}
+
+/// Sends every frame back to where it came from.
+pub(crate) fn forward(arguments: &ForwardArguments) -> Result<(), Failure> {
+    let (wire, mut nic) = open(&arguments.config)?;
+    let interrupted = Interrupted::watch()?;
+    log::info!("forwarding");
+    let time = arguments.seconds.map_or(Duration::from_secs(u64::from(u32::MAX)), Duration::from_secs);
+    let stats = crore_dpdk::forward(&mut nic, time, &|| interrupted.asked());
+    drop(nic);
+    wire.close();
+    print_json(&Forwarded { received: stats.received, sent: stats.sent, dropped: stats.dropped })
+}
+
+/// Sends frames to a forwarder and counts those that come back.
+pub(crate) fn bounce(arguments: &BounceArguments) -> Result<(), Failure> {
+    let (wire, mut nic) = open(&arguments.config)?;
+    let interrupted = Interrupted::watch()?;
+    let source: MacAddr = nic.capabilities().mac;
+    let mut bounce = Bounce::new(source, usize::from(arguments.size), arguments.window);
+    let clock = Clock::start();
+    let end = clock.now() + crore::Duration::from_secs(arguments.seconds);
+    loop {
+        let now = clock.now();
+        if now >= end || interrupted.asked() {
+            break;
+        }
+        bounce.turn(now, &mut nic);
+    }
+    drop(nic);
+    wire.close();
+    print_json(&bounce.report())
+}
+
+fn open(arguments: &ConfigArguments) -> Result<(OpenWire, PortNic), Failure> {
+    let config = arguments.load(Vec::new())?;
+    let wire = OpenWire::open(&config)?;
+    crore_dpdk::pin_to_core(config.eal.cores.first().copied().unwrap_or(0))?;
+    let port = wire.ports.first().ok_or_else(|| Failure::run("the wire has no port"))?;
+    let queues = port.take_queues().pop().ok_or_else(|| Failure::run("the port has no queues"))?;
+    port.wait_for_link(Duration::from_secs(10));
+    Ok((wire, PortNic::new(queues)?))
+}

@@ -1,0 +1,326 @@
+//! What was, at the end: in words on standard error, as JSON on standard output.
+
+use std::collections::BTreeMap;
+
+use crore::config::Config;
+use crore::nic::fault::{FaultCounts, FaultStats};
+use crore::{DropCounters, DropReason};
+use crore_dpdk::PortStats;
+use crore_load::LoadReport;
+use serde::Serialize;
+
+use crate::cli;
+use crate::failure::Failure;
+use crate::live::scaled;
+use crate::run::{Ended, Running};
+use crate::worker::{Outcome, checksum_hint};
+
+/// Which wire it was, as it was when it ran.
+#[derive(Debug, Serialize)]
+pub(crate) struct WireFacts {
+    kind: &'static str,
+    driver: String,
+    mac: String,
+    mtu: u16,
+    huge_pages: bool,
+}
+
+impl WireFacts {
+    /// Of the wire's first port.
+    pub(crate) fn of(config: &Config, running: &Running) -> Option<Self> {
+        let wire = running.wire();
+        let port = wire.ports.first()?;
+        Some(Self {
+            kind: config.wire.kind.word(),
+            driver: port.driver().to_owned(),
+            mac: port.mac().to_string(),
+            mtu: port.mtu(),
+            huge_pages: wire.eal.uses_huge_pages(),
+        })
+    }
+
+    /// For the log line that says that it is up.
+    pub(crate) fn in_words(&self) -> String {
+        let Self {
+            kind,
+            driver,
+            mac,
+            mtu,
+            huge_pages: _,
+        } = self;
+        format!("{kind} ({driver}, {mac}, MTU {mtu})")
+    }
+}
+
+/// The summary of one shard.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary {
+    program: &'static str,
+    version: &'static str,
+    dpdk: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wire: Option<WireFacts>,
+    duration_seconds: f64,
+    /// Connections that were accepted.
+    pub(crate) accepted: u64,
+    /// Connections that were opened from here.
+    connected: u64,
+    /// Connections that are left: none, or there is a bug.
+    pub(crate) connections: u64,
+    connections_peak: u64,
+    reset_at_end: u64,
+    broken: u64,
+    pub(crate) requests: u64,
+    refused: u64,
+    idle_closed: u64,
+    /// Payload that applications read and wrote.
+    bytes_in: u64,
+    bytes_out: u64,
+    frames_in: u64,
+    frames_out: u64,
+    segments_in: u64,
+    segments_out: u64,
+    resets_in: u64,
+    resets_out: u64,
+    retransmits: u64,
+    tx_dry: u64,
+    drops: BTreeMap<&'static str, u64>,
+    hints: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    faults: Option<FaultSummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<PortSummary>,
+    /// Wrong or missing answers of a client, and connections that failed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client: Option<LoadReport>,
+    /// Packet buffers that have not come back: none, or there is a leak.
+    pub(crate) mbufs_in_use: u64,
+}
+
+impl Summary {
+    /// What is to be told of the first shard; where a second one was its
+    /// client, what that found is told too.
+    pub(crate) fn new(program: &'static str, wire: Option<WireFacts>, ended: Ended) -> Result<Self, Failure> {
+        let Ended {
+            outcomes,
+            ports,
+            mbufs_in_use,
+            duration,
+        } = ended;
+        let mut outcomes = outcomes.into_iter();
+        let Outcome {
+            counters,
+            app,
+            connections,
+            reset_at_end,
+            faults,
+            load,
+        } = outcomes.next().ok_or_else(|| Failure::run("nothing ran"))?;
+        let client = load.or_else(|| outcomes.next().and_then(|o| o.load));
+        let mut hints = Vec::new();
+        let partial = counters.drops.get(DropReason::PartialTcpChecksum);
+        if partial > 0 {
+            hints.push(checksum_hint(partial));
+        }
+        Ok(Self {
+            program,
+            version: cli::crore_version(),
+            dpdk: crore_dpdk::version(),
+            wire,
+            duration_seconds: duration.as_secs_f64(),
+            accepted: counters.accepted,
+            connected: counters.connected,
+            connections: connections as u64,
+            connections_peak: counters.connections_peak,
+            reset_at_end: reset_at_end as u64,
+            broken: counters.broken,
+            requests: app.requests,
+            refused: app.refused,
+            idle_closed: app.idle_closed,
+            bytes_in: app.bytes_in,
+            bytes_out: app.bytes_out,
+            frames_in: counters.rx_frames,
+            frames_out: counters.tx_frames,
+            segments_in: counters.segments_in,
+            segments_out: counters.segments_out,
+            resets_in: counters.resets_in,
+            resets_out: counters.resets_out,
+            retransmits: counters.retransmits,
+            tx_dry: counters.tx_dry,
+            drops: named(&counters.drops),
+            hints,
+            faults: faults.map(FaultSummary::of),
+            port: ports.into_iter().next().flatten().map(PortSummary::of),
+            errors: client
+                .as_ref()
+                .map(|c| c.mismatches + c.connect_failures + c.broken),
+            client,
+            mbufs_in_use: mbufs_in_use.into(),
+        })
+    }
+
+    /// Counts as requests those that a client made, where the program was one.
+    pub(crate) fn of_client(mut self) -> Self {
+        if let Some(client) = &self.client {
+            (self.bytes_in, self.bytes_out) = (client.bytes_received, client.bytes_sent);
+            self.requests = client.requests;
+        }
+        self
+    }
+
+    /// The summary in words.
+    pub(crate) fn say(&self) {
+        let Self {
+            duration_seconds,
+            accepted,
+            connected,
+            requests,
+            ..
+        } = self;
+        eprintln!(
+            "{:.1} s: {} connections, {requests} requests, {} bytes in, {} out; {} frames in, {} out, {} retransmits",
+            duration_seconds,
+            accepted + connected,
+            self.bytes_in,
+            self.bytes_out,
+            self.frames_in,
+            self.frames_out,
+            self.retransmits,
+        );
+        if let Some(client) = &self.client {
+            eprintln!(
+                "client: {} requests, {} a second, {:.1} us median, {:.1} us 99th percentile, {} errors",
+                client.requests,
+                scaled(client.requests_per_second),
+                client.latency.p50_us,
+                client.latency.p99_us,
+                self.errors.unwrap_or(0),
+            );
+        }
+        if self.reset_at_end > 0 {
+            eprintln!(
+                "{} connections had not ended in time and were reset",
+                self.reset_at_end
+            );
+        }
+        let drops: Vec<String> = self.drops.iter().map(|(name, n)| format!("{name} {n}")).collect();
+        eprintln!(
+            "dropped: {}",
+            if drops.is_empty() {
+                "nothing".into()
+            } else {
+                drops.join(", ")
+            }
+        );
+        for hint in &self.hints {
+            eprintln!("hint: {hint}");
+        }
+    }
+
+    /// An error when something is left over that ought not to be.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        match (self.connections, self.mbufs_in_use) {
+            (0, 0) => Ok(()),
+            (connections, mbufs) => Err(Failure::run(format!(
+                "LEAK: {connections} connections and {mbufs} packet buffers are left at the end; please report this"
+            ))),
+        }
+    }
+}
+
+/// One line of JSON on standard output.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value).map_err(|e| Failure::run(e.to_string()))?;
+    println!("{text}");
+    Ok(())
+}
+
+/// The drops that were, by their names.
+pub(crate) fn named(drops: &DropCounters) -> BTreeMap<&'static str, u64> {
+    drops
+        .nonzero()
+        .map(|(reason, count)| (reason.name(), count))
+        .collect()
+}
+
+#[derive(Debug, Serialize)]
+struct FaultSummary {
+    rx: FaultDirection,
+    tx: FaultDirection,
+}
+
+#[derive(Debug, Serialize)]
+struct FaultDirection {
+    seen: u64,
+    lost: u64,
+    duplicated: u64,
+    reordered: u64,
+    corrupted: u64,
+    overflowed: u64,
+}
+
+impl FaultSummary {
+    fn of(stats: FaultStats) -> Self {
+        let direction = |FaultCounts {
+                             seen,
+                             lost,
+                             duplicated,
+                             reordered,
+                             corrupted,
+                             overflowed,
+                             passed: _,
+                         }| {
+            FaultDirection {
+                seen,
+                lost,
+                duplicated,
+                reordered,
+                corrupted,
+                overflowed,
+            }
+        };
+        Self {
+            rx: direction(stats.rx),
+            tx: direction(stats.tx),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct PortSummary {
+    rx_frames: u64,
+    rx_bytes: u64,
+    tx_frames: u64,
+    tx_bytes: u64,
+    rx_missed: u64,
+    rx_errors: u64,
+    tx_errors: u64,
+    rx_no_buffer: u64,
+}
+
+impl PortSummary {
+    fn of(stats: PortStats) -> Self {
+        let PortStats {
+            rx_frames,
+            rx_bytes,
+            tx_frames,
+            tx_bytes,
+            rx_missed,
+            rx_errors,
+            tx_errors,
+            rx_no_buffer,
+        } = stats;
+        Self {
+            rx_frames,
+            rx_bytes,
+            tx_frames,
+            tx_bytes,
+            rx_missed,
+            rx_errors,
+            tx_errors,
+            rx_no_buffer,
+        }
+    }
+}

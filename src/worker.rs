@@ -1,0 +1,379 @@
+//! What runs on a shard's own thread: one turn after another, until it is told
+//! to stop; then an end in order.
+//!
+//! Always true: the loop reads the clock once a turn, takes no lock but the one
+//! for its figures some times a second, and never waits longer than
+//! [`PAUSE_LONG`].
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crore::config::{Config, Poll};
+use crore::nic::Nic;
+use crore::nic::fault::{FaultNic, FaultStats};
+use crore::services::{App, AppCounters, Families};
+use crore::{Counters, DropReason, Duration, Event, Instant, Service, Shard, Stack};
+use crore_dpdk::{PortNic, QueuePair};
+use crore_load::{LoadClient, LoadReport};
+
+use crate::clock::Clock;
+use crate::failure::Failure;
+
+/// How often the figures are shown to the supervising thread.
+const PUBLISH: Duration = Duration::from_millis(50);
+/// With nothing to do for so long, a core begins to pause. A peer's answer within
+/// this time still finds it polling.
+const IDLE_SHORT: Duration = Duration::from_micros(500);
+/// With nothing to do for so long, pauses become long ones.
+const IDLE_LONG: Duration = Duration::from_millis(50);
+const PAUSE_SHORT: Duration = Duration::from_micros(20);
+const PAUSE_LONG: Duration = Duration::from_micros(250);
+/// What remains to be sent after everything was reset gets so long.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+/// How often it is asked whether connections are still finishing: the answer
+/// takes a walk over all of them.
+const DRAIN_LOOK: Duration = Duration::from_millis(10);
+
+/// What a shard is there for: it serves, or it asks.
+pub(crate) trait Work: Service {
+    /// Begins: listens, if that is its kind.
+    fn begin(&mut self, stack: &mut Stack) -> Result<(), Failure>;
+    /// What it has done so far.
+    fn counters(&self) -> AppCounters;
+    /// How many connections it holds.
+    fn open(&self) -> usize;
+    /// Whether it has done all that it was there for.
+    fn is_finished(&self) -> bool {
+        false
+    }
+    /// Begins to end.
+    fn drain(&mut self, stack: &mut Stack, now: Instant);
+    /// Ends what is left.
+    fn abort_all(&mut self, stack: &mut Stack);
+    /// What a client found out.
+    fn report(&self, _now: Instant) -> Option<LoadReport> {
+        None
+    }
+}
+
+/// The figures that the supervising thread sees.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Live {
+    pub(crate) counters: Counters,
+    pub(crate) app: AppCounters,
+    pub(crate) open: usize,
+}
+
+/// What both threads share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    stop: AtomicBool,
+    live: Mutex<Live>,
+}
+
+impl Shared {
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn live(&self) -> Live {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// How a shard ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) counters: Counters,
+    pub(crate) app: AppCounters,
+    /// Connections that are left in the stack after all.
+    pub(crate) connections: usize,
+    /// Connections that were reset because their time was up.
+    pub(crate) reset_at_end: usize,
+    pub(crate) faults: Option<FaultStats>,
+    pub(crate) load: Option<LoadReport>,
+}
+
+/// Puts a stack and its work on a pair of queues, says so by `ready`, and runs
+/// until [`Shared::stop`] or until the work is finished.
+pub(crate) fn run<W: Work>(
+    config: &Config,
+    queues: QueuePair,
+    core: u16,
+    work: W,
+    shared: &Shared,
+    ready: impl FnOnce(),
+) -> Result<Outcome, Failure> {
+    crore_dpdk::pin_to_core(core)?;
+    let nic = PortNic::new(queues)?;
+    if config.faults.any() {
+        let nic = FaultNic::new(nic, config.faults.to_fault_config());
+        let (mut outcome, nic) = drive(config, nic, work, shared, ready)?;
+        outcome.faults = Some(nic.stats());
+        Ok(outcome)
+    } else {
+        drive(config, nic, work, shared, ready).map(|(outcome, _)| outcome)
+    }
+}
+
+fn drive<N: Nic, W: Work>(
+    config: &Config,
+    nic: N,
+    mut work: W,
+    shared: &Shared,
+    ready: impl FnOnce(),
+) -> Result<(Outcome, N), Failure> {
+    let mut stack = Stack::new(config.stack_config(), nic.capabilities(), secret()?)
+        .map_err(|e| Failure::run(e.to_string()))?;
+    work.begin(&mut stack)?;
+    let mut driver = Driver {
+        shard: Shard::new(nic, stack, work),
+        clock: Clock::start(),
+        shared,
+        rest: Rest {
+            busy: config.serve.poll == Poll::Busy,
+            last_work: Instant::ZERO,
+        },
+        next_publish: Instant::ZERO,
+        hinted: false,
+    };
+    ready();
+    while !shared.stopping() && !driver.shard.service().is_finished() {
+        driver.turn();
+    }
+    let reset_at_end = driver.drain(Duration::from_secs(config.serve.drain_seconds));
+    let now = driver.clock.now();
+    driver.publish(now);
+    let (nic, stack, work) = driver.shard.into_parts();
+    let outcome = Outcome {
+        counters: stack.counters().clone(),
+        app: work.counters(),
+        connections: stack.connections(),
+        reset_at_end,
+        faults: None,
+        load: work.report(now),
+    };
+    Ok((outcome, nic))
+}
+
+struct Driver<'a, N: Nic, W: Work> {
+    shard: Shard<N, W>,
+    clock: Clock,
+    shared: &'a Shared,
+    rest: Rest,
+    next_publish: Instant,
+    hinted: bool,
+}
+
+impl<N: Nic, W: Work> Driver<'_, N, W> {
+    #[inline]
+    fn turn(&mut self) -> Instant {
+        let now = self.clock.now();
+        let turn = self.shard.turn(now);
+        if turn.is_idle() {
+            if self.rest.is_due(now) {
+                self.rest.pause(now, self.shard.next_wakeup(now));
+            }
+        } else {
+            self.rest.last_work = now;
+        }
+        if now >= self.next_publish {
+            self.publish(now);
+        }
+        now
+    }
+
+    /// Lets what is open finish, resets what has not within `limit`, and says
+    /// how many connections that were.
+    fn drain(&mut self, limit: Duration) -> usize {
+        let started = self.turn();
+        let (stack, work) = self.shard.parts_mut();
+        work.drain(stack, started);
+        let mut next_look = started;
+        loop {
+            let now = self.turn();
+            if now >= next_look {
+                next_look = now + DRAIN_LOOK;
+                let finished = self.shard.service().open() == 0 && self.shard.stack().unfinished() == 0;
+                if finished || now.since(started) >= limit {
+                    break;
+                }
+            }
+        }
+        let reset = self.shard.stack().unfinished();
+        let (stack, work) = self.shard.parts_mut();
+        work.abort_all(stack);
+        stack.abort_all();
+        let ended = self.clock.now();
+        while self.shard.stack().has_work() && self.clock.now().since(ended) < LAST_WORDS {
+            self.turn();
+        }
+        // What a full ring refused leaves with these.
+        for _ in 0..3 {
+            self.turn();
+        }
+        reset
+    }
+
+    fn publish(&mut self, now: Instant) {
+        self.next_publish = now + PUBLISH;
+        let counters = self.shard.stack().counters();
+        let partial = counters.drops.get(DropReason::PartialTcpChecksum);
+        if partial > 0 && !self.hinted {
+            self.hinted = true;
+            log::warn!("{}", checksum_hint(partial));
+        }
+        let live = Live {
+            counters: counters.clone(),
+            app: self.shard.service().counters(),
+            open: self.shard.service().open(),
+        };
+        *self.shared.live.lock().unwrap_or_else(PoisonError::into_inner) = live;
+    }
+}
+
+/// What to do about a peer that leaves its checksums to a NIC that is none.
+pub(crate) fn checksum_hint(count: u64) -> String {
+    format!(
+        "{count} TCP segments came with a checksum that their sender left to an offload that never happened \
+         (ping works, TCP does not); on the peer's end: ethtool -K <the peer's end> tx off"
+    )
+}
+
+/// What a core does while there is nothing to do.
+struct Rest {
+    busy: bool,
+    last_work: Instant,
+}
+
+impl Rest {
+    #[inline]
+    fn is_due(&self, now: Instant) -> bool {
+        !self.busy && now.since(self.last_work) >= IDLE_SHORT
+    }
+
+    fn pause(&self, now: Instant, next_wakeup: Option<Instant>) {
+        let pause = if now.since(self.last_work) >= IDLE_LONG {
+            PAUSE_LONG
+        } else {
+            PAUSE_SHORT
+        };
+        // A timer that is due before a pause would be over is worth polling for.
+        if next_wakeup.is_none_or(|due| due > now + pause) {
+            std::thread::sleep(std::time::Duration::from_nanos(pause.as_nanos()));
+        }
+    }
+}
+
+/// The key that nobody outside must know, afresh for each start.
+fn secret() -> Result<[u8; 16], Failure> {
+    use std::io::Read;
+    let mut key = [0; 16];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut key))
+        .map_err(|e| Failure::run(format!("/dev/urandom: {e}")))?;
+    Ok(key)
+}
+
+/// A shard that serves.
+pub(crate) struct Serving<A> {
+    pub(crate) app: A,
+    pub(crate) families: Families,
+    pub(crate) port: u16,
+    pub(crate) backlog: u32,
+}
+
+impl<A: App> Service for Serving<A> {
+    #[inline]
+    fn on_event(&mut self, stack: &mut Stack, now: Instant, event: Event) {
+        self.app.on_event(stack, now, event);
+    }
+
+    #[inline]
+    fn on_turn(&mut self, stack: &mut Stack, now: Instant) {
+        self.app.on_turn(stack, now);
+    }
+
+    fn next_wakeup(&self) -> Option<Instant> {
+        self.app.next_wakeup()
+    }
+}
+
+impl<A: App> Work for Serving<A> {
+    fn begin(&mut self, stack: &mut Stack) -> Result<(), Failure> {
+        self.app
+            .listen(stack, self.families, self.port, self.backlog)
+            .map_err(|e| Failure::run(format!("can't listen on port {}: {e}", self.port)))
+    }
+
+    fn counters(&self) -> AppCounters {
+        *self.app.counters()
+    }
+
+    fn open(&self) -> usize {
+        self.app.open()
+    }
+
+    fn drain(&mut self, stack: &mut Stack, now: Instant) {
+        self.app.drain(stack, now);
+    }
+
+    fn abort_all(&mut self, stack: &mut Stack) {
+        self.app.abort_all(stack);
+    }
+}
+
+/// A shard that asks.
+pub(crate) struct Asking(pub(crate) LoadClient);
+
+impl Service for Asking {
+    #[inline]
+    fn on_event(&mut self, stack: &mut Stack, now: Instant, event: Event) {
+        self.0.on_event(stack, now, event);
+    }
+
+    #[inline]
+    fn on_turn(&mut self, stack: &mut Stack, now: Instant) {
+        self.0.on_turn(stack, now);
+    }
+
+    fn next_wakeup(&self) -> Option<Instant> {
+        self.0.next_wakeup()
+    }
+}
+
+impl Work for Asking {
+    fn begin(&mut self, _stack: &mut Stack) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn counters(&self) -> AppCounters {
+        AppCounters {
+            requests: self.0.requests(),
+            ..AppCounters::default()
+        }
+    }
+
+    fn open(&self) -> usize {
+        self.0.open()
+    }
+
+    fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    fn drain(&mut self, stack: &mut Stack, now: Instant) {
+        self.0.finish(stack, now);
+    }
+
+    fn abort_all(&mut self, _stack: &mut Stack) {}
+
+    fn report(&self, now: Instant) -> Option<LoadReport> {
+        Some(self.0.report(now))
+    }
+}
