@@ -284,8 +284,10 @@ impl LoadClient {
         }
     }
 
-    fn finish(&mut self, stack: &mut Stack, now: Instant) {
-        self.finished = Some(now);
+    /// Ends the run: nothing more is asked, and every connection is closed. It
+    /// ends by itself when all is answered or the time is over.
+    pub fn finish(&mut self, stack: &mut Stack, now: Instant) {
+        self.finished.get_or_insert(now);
         for session in &mut self.sessions {
             if let Some(conn) = session.conn.take() {
                 stack.close(now, conn);
