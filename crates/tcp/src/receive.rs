@@ -50,6 +50,8 @@ pub(crate) struct ReceiveSpace {
 pub(crate) struct Received {
     /// New bytes for the reader.
     pub(crate) readable: bool,
+    /// It lies beyond a hole.
+    pub(crate) early: bool,
     /// The peer's FIN was reached.
     pub(crate) finished: bool,
     /// Something is amiss (a hole, a duplicate): the peer must learn at once
@@ -132,6 +134,7 @@ impl ReceiveSpace {
             }
         } else {
             received.ack_now = true;
+            received.early = true;
             let position = self.position + u64::from(self.nxt.distance_to(seq));
             match self.assembler.insert(position, &payload, limit) {
                 Inserted::New => {}

@@ -45,7 +45,10 @@ impl Connection {
             }
         } else {
             self.on_new_ack(now, seg);
-            self.snd.update_window(seq, ack, window);
+            // What acknowledges more is newer in that respect, even if its own
+            // number is older (a retransmission): the old window, counted from
+            // the new `una`, would reach beyond what the peer ever allowed.
+            self.snd.set_window(seq, ack, window);
         }
         if self.snd.wnd == 0 || was_shut {
             self.on_window_at_zero(now, was_shut);

@@ -11,6 +11,9 @@ pub(super) struct Owed {
     bits: u8,
     /// How many challenge ACKs the current span has seen.
     challenges: u8,
+    /// How many more ACKs are owed besides the one: duplicates, each of which
+    /// tells a peer without SACK that a segment has arrived.
+    repeats: u8,
     /// The number of the reset that a wrong acknowledgment earned.
     pub(super) stray_seq: SeqNum,
     /// When a delayed ACK is due.
@@ -43,6 +46,7 @@ impl Owed {
         Self {
             bits,
             challenges: 0,
+            repeats: 0,
             stray_seq: SeqNum(0),
             ack_at: Instant::ZERO,
             span_start: Instant::ZERO,
@@ -66,14 +70,32 @@ impl Owed {
         self.bits & !Self::DELAYED_ACK == 0
     }
 
-    /// An acknowledgment went out, with whatever segment.
-    pub(super) const fn pay_ack(&mut self) {
-        self.bits &= !(Self::ACK | Self::DELAYED_ACK);
+    /// An acknowledgment went out, with whatever segment; `bare` if with none
+    /// but itself, since only such a one counts as a duplicate.
+    pub(super) const fn pay_ack(&mut self, bare: bool) {
+        self.bits &= !Self::DELAYED_ACK;
+        if self.repeats == 0 {
+            self.bits &= !Self::ACK;
+        } else if bare {
+            self.repeats -= 1;
+        }
+    }
+
+    //= rfc5681#section-4.2 (SHOULD)
+    // Each segment beyond a hole earns an ACK of its own, within a limit. (With
+    // SACK one for a burst says as much.)
+    pub(super) const fn add_duplicate_ack(&mut self) {
+        const MOST: u8 = 8;
+        if self.has(Self::ACK) && self.repeats < MOST {
+            self.repeats += 1;
+        }
+        self.add(Self::ACK);
     }
 
     /// The connection ends: nothing is owed but what `bits` says.
     pub(super) const fn keep_only(&mut self, bits: u8) {
         self.bits &= bits;
+        self.repeats = 0;
     }
 
     //= rfc5681#section-4.2 (SHOULD)

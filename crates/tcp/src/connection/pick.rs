@@ -108,6 +108,8 @@ impl Connection {
             if out > 0 && window.saturating_sub(out) < self.smss().min(start.distance_to(end)) {
                 return None;
             }
+            // Behind the last of it new data may fill the segment.
+            let end = if end == nxt { self.snd.end() } else { end };
             return self.pick_again(start, end, room, Why::Resend);
         }
         let out = self
@@ -117,7 +119,7 @@ impl Connection {
         self.pick_new(window.saturating_sub(out), room)
     }
 
-    /// A part of `start..end`, which was sent before.
+    /// A part of `start..end`, whose beginning was sent before.
     ///
     //= rfc9293#section-3.8.6 (MUST)
     // A peer that takes its window back is borne: nothing beyond it is sent,

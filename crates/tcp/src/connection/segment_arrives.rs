@@ -191,7 +191,9 @@ impl Connection {
         if received.readable {
             self.events.add(PendingEvents::READABLE);
         }
-        if received.ack_now {
+        if received.early && !self.sack {
+            self.owed.add_duplicate_ack();
+        } else if received.ack_now {
             self.owed.add(Owed::ACK);
         } else {
             self.owed.add_data_ack(now, self.config.delayed_ack);

@@ -78,6 +78,8 @@ impl Connection {
                 Kind::Off => {}
                 Kind::Retransmit => self.on_retransmission_timeout(now),
                 Kind::Persist => self.on_persist_timeout(now),
+                // The peer's FIN is acknowledged first, however short the wait.
+                Kind::TimeWait if self.owed.has(Owed::ACK) => {}
                 Kind::FinWait2 | Kind::TimeWait => self.finish(),
             }
         }

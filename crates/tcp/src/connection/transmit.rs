@@ -74,7 +74,7 @@ impl Connection {
         }
         if segment.flags.has_ack() && !segment.flags.has_rst() {
             self.rcv.on_ack_sent(segment.ack, plan.edge);
-            self.owed.pay_ack();
+            self.owed.pay_ack(plan.what == What::Ack);
         }
         self.arm_persist_if_stuck(now);
     }
@@ -112,7 +112,10 @@ impl Connection {
             }
             Why::Hole => self.recovery.high_rxt = end,
             Why::Rescue => self.recovery.rescued = true,
-            Why::Resend => self.recovery.resend = end,
+            Why::Resend => {
+                self.recovery.resend = end;
+                self.snd.nxt = self.snd.nxt.max(end);
+            }
         }
         if !matches!(why, Why::New | Why::Probe) {
             self.rtt.on_retransmitted();

@@ -2,6 +2,14 @@
 //! and single ones against crafted segments.
 #![allow(unreachable_pub)]
 
+mod chaos;
+mod closing;
+mod handshake;
+mod hostile;
+mod lone;
+mod loss;
 mod pair;
+mod states;
 
 mod transfers;
+mod windows;

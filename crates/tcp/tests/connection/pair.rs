@@ -23,6 +23,10 @@ pub struct Packet {
     pub index: usize,
     pub segment: Segment,
     pub payload: Vec<u8>,
+    /// When it was sent.
+    pub at: Instant,
+    /// How many copies of it arrive.
+    pub copies: usize,
 }
 
 impl Packet {
@@ -313,19 +317,6 @@ impl Pair {
             {
                 assert!(seg.ack.at_or_before(peer_nxt), "an ACK of something never sent");
             }
-            let last = seg.seq + seg.sequence_len(payload.len());
-            if let Some(allowed) = end.allowed
-                && !seg.flags.has_syn()
-            {
-                assert!(
-                    last.at_or_before(allowed + 1),
-                    "{last:?} is beyond the window up to {allowed:?}, and no probe"
-                );
-                assert!(
-                    !last.after(allowed) || seg.sequence_len(payload.len()) == 1 || payload.is_empty(),
-                    "a probe is one byte"
-                );
-            }
             assert!(
                 payload.len() + seg.header_len() - 20 <= usize::from(self.path.mss),
                 "a segment with its options fits the path"
@@ -333,19 +324,49 @@ impl Pair {
             if seg.flags.has_syn() {
                 end.scales = seg.options.window_scale.is_some();
             }
-            let packet = Packet {
+            let mut packet = Packet {
+                at: self.now,
+                copies: 0,
                 from,
                 index: end.packets,
                 segment: plan.segment,
                 payload,
             };
             end.packets += 1;
-            for delay in (self.fate)(&packet) {
+            let fate = (self.fate)(&packet);
+            for &delay in &fate {
                 self.serial += 1;
                 self.in_flight
                     .insert((self.now + delay, self.serial), packet.clone());
             }
+            packet.copies = fate.len();
             self.trace.push(packet);
+            self.check_window(from);
+        }
+    }
+
+    /// What was sent last stays within what the peer has allowed.
+    fn check_window(&self, from: usize) {
+        let Some(Packet {
+            segment: seg,
+            payload,
+            ..
+        }) = self.trace.last()
+        else {
+            return;
+        };
+        let last = seg.seq + seg.sequence_len(payload.len());
+        if let Some(allowed) = self.ends[from].allowed
+            && !seg.flags.has_syn()
+        {
+            assert!(
+                last.at_or_before(allowed + 1),
+                "{last:?} is beyond the window up to {allowed:?}, and no probe"
+            );
+            assert!(
+                !last.after(allowed) || seg.sequence_len(payload.len()) == 1 || payload.is_empty(),
+                "a probe is one byte"
+            );
         }
     }
 
@@ -378,15 +399,6 @@ impl Pair {
             segment.options.timestamps = Some(timestamps);
         }
         segment
-    }
-
-    /// What `from` would send now, drawn and thrown away.
-    pub fn drain(&mut self, from: usize) -> Vec<Packet> {
-        let before = self.trace.len();
-        let fate = std::mem::replace(&mut self.fate, Box::new(|_| vec![]));
-        self.transmit(from);
-        self.fate = fate;
-        self.trace[before..].to_vec()
     }
 
     /// Each end sends `len` bytes of its own text.
@@ -443,6 +455,45 @@ impl End {
         };
         let edge = base + (u32::from(seg.window) << shift);
         self.allowed = Some(self.allowed.map_or(edge, |allowed| allowed.max(edge)));
+    }
+}
+
+/// A failed test shows how it came to that.
+impl Drop for Pair {
+    fn drop(&mut self) {
+        const SHOWN: usize = 40;
+        if !std::thread::panicking() {
+            return;
+        }
+        let skipped = self.trace.len().saturating_sub(SHOWN);
+        eprintln!("the last segments ({skipped} before them are not shown):");
+        for packet in &self.trace[skipped..] {
+            let Packet {
+                at,
+                from,
+                segment,
+                payload,
+                copies,
+                ..
+            } = packet;
+            let name = ["A", "B"][*from];
+            let sack = if segment.options.sack.is_empty() {
+                String::new()
+            } else {
+                format!(" sack {:?}", segment.options.sack)
+            };
+            eprintln!(
+                "{at:?} {name} {:?} seq {:?} len {} ack {:?} win {}{sack} ({copies} arrive)",
+                segment.flags,
+                segment.seq,
+                payload.len(),
+                segment.ack,
+                segment.window,
+            );
+        }
+        for end in &self.ends {
+            eprintln!("{:?}", end.connection);
+        }
     }
 }
 
