@@ -8,7 +8,7 @@ use crore::config::{Assignment, Config, ConfigError};
 use log::LevelFilter;
 
 use crate::failure::Failure;
-use crate::{demo, load, ports, serve};
+use crate::{demo, forward, load, ports, serve};
 
 /// A TCP stack of its own on a DPDK port.
 #[derive(Debug, Parser)]
@@ -31,6 +31,10 @@ enum Command {
     Demo(demo::DemoArguments),
     /// Show what DPDK sees, and what each port can take over
     Ports(ports::PortsArguments),
+    /// Send every frame back unread: the wire's own limit, against which a stack is measured
+    Forward(forward::ForwardArguments),
+    /// Send frames to a forwarder, and count those that come back
+    Bounce(forward::BounceArguments),
     /// Check a configuration, and start nothing
     Check(ConfigArguments),
     /// Write the tables of docs/CONFIG.md, or renew them in a file
@@ -152,6 +156,8 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Serve(arguments) => serve::serve(&arguments),
         Command::Load(arguments) => load::load(&arguments),
+        Command::Forward(arguments) => forward::forward(&arguments),
+        Command::Bounce(arguments) => forward::bounce(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Ports(arguments) => ports::ports(&arguments),
         Command::Check(arguments) => {

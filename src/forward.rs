@@ -54,11 +54,17 @@ pub(crate) fn forward(arguments: &ForwardArguments) -> Result<(), Failure> {
     let (wire, mut nic) = open(&arguments.config)?;
     let interrupted = Interrupted::watch()?;
     log::info!("forwarding");
-    let time = arguments.seconds.map_or(Duration::from_secs(u64::from(u32::MAX)), Duration::from_secs);
+    let time = arguments
+        .seconds
+        .map_or(Duration::from_secs(u64::from(u32::MAX)), Duration::from_secs);
     let stats = crore_dpdk::forward(&mut nic, time, &|| interrupted.asked());
     drop(nic);
     wire.close();
-    print_json(&Forwarded { received: stats.received, sent: stats.sent, dropped: stats.dropped })
+    print_json(&Forwarded {
+        received: stats.received,
+        sent: stats.sent,
+        dropped: stats.dropped,
+    })
 }
 
 /// Sends frames to a forwarder and counts those that come back.
@@ -85,8 +91,14 @@ fn open(arguments: &ConfigArguments) -> Result<(OpenWire, PortNic), Failure> {
     let config = arguments.load(Vec::new())?;
     let wire = OpenWire::open(&config)?;
     crore_dpdk::pin_to_core(config.eal.cores.first().copied().unwrap_or(0))?;
-    let port = wire.ports.first().ok_or_else(|| Failure::run("the wire has no port"))?;
-    let queues = port.take_queues().pop().ok_or_else(|| Failure::run("the port has no queues"))?;
+    let port = wire
+        .ports
+        .first()
+        .ok_or_else(|| Failure::run("the wire has no port"))?;
+    let queues = port
+        .take_queues()
+        .pop()
+        .ok_or_else(|| Failure::run("the port has no queues"))?;
     port.wait_for_link(Duration::from_secs(10));
     Ok((wire, PortNic::new(queues)?))
 }

@@ -13,6 +13,7 @@ mod cli;
 mod clock;
 mod demo;
 mod failure;
+mod forward;
 mod host;
 mod live;
 mod load;
