@@ -20,10 +20,14 @@ seed = 7
 
 fn an_echo_survives(address: &str) {
     let world = or_skip!(Wire::AfPacket.world());
-    for route in ["10.77.0.0/24", "fd77::/64"] {
+    for route in [
+        "10.77.0.0/24 proto kernel src 10.77.0.1",
+        "fd77::/64 proto kernel metric 256",
+    ] {
+        let (prefix, rest) = route.split_once(' ').expect("a route has more than its prefix");
         world
             .peer
-            .ip(&format!("route change {route} dev peer0 rto_min 10ms"));
+            .ip(&format!("route replace {prefix} dev peer0 {rest} rto_min 10ms"));
     }
     let program = world.serve("echo", BAD_WIRE);
     run(&mut world.peer(&format!("mirror {address} 7 --mib {MIB} --timeout 200")));

@@ -89,7 +89,7 @@ fn a_peer_that_vanishes_without_a_word_is_given_up() {
     let world = or_skip!(Wire::AfPacket.world());
     let program = world.serve(
         "chargen",
-        "[tcp]\nrto_min_ms = 50\nrto_max_ms = 400\ndata_retries = 4\n",
+        "[tcp]\nrto_initial_ms = 200\nrto_min_ms = 50\nrto_max_ms = 400\ndata_retries = 4\n",
     );
     let mut holder = Holder::new(&world, &program, 19, 50);
     world.peer_link(false);
