@@ -15,7 +15,7 @@ use crate::info::{self, PortInfo};
 use crate::log_capture::{self, Listening};
 use crate::memory::FreeHugePages;
 use crate::thread::Affinity;
-use crate::wire::Vdev;
+use crate::vdev::Vdev;
 
 /// Whether packet memory lies in huge pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -138,6 +138,7 @@ impl Eal {
         log_capture::install()?;
         let _listening = Listening::start();
         log::debug!(target: "dpdk", "EAL arguments: {arguments:?}");
+        config.vdevs.iter().for_each(Vdev::clear_stale_socket);
         let folder = RuntimeFolder::of(config);
         init(&arguments, huge)?;
         let eal = Self(Arc::new(Inner {

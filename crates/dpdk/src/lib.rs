@@ -34,6 +34,7 @@ mod queue;
 mod ring;
 mod stats;
 mod thread;
+mod vdev;
 mod wire;
 
 pub use eal::{Eal, EalConfig, HugePages, LogLevel, PciDevices};
@@ -49,7 +50,8 @@ pub use queue::{QueuePair, RxQueue, TxQueue};
 pub use ring::{RingConfig, ring_ports};
 pub use stats::{PortStats, XStat};
 pub use thread::{pin_to_core, register_thread};
-pub use wire::{MemifRole, Vdev, Wire};
+pub use vdev::Vdev;
+pub use wire::{MemifRole, Wire};
 
 /// The DPDK release that is running, as `DPDK 22.11.11`.
 pub fn version() -> String {

@@ -22,8 +22,8 @@ static SAID: Mutex<VecDeque<(u32, String)>> = Mutex::new(VecDeque::new());
 
 /// Sends DPDK's log here. Called once, before EAL starts.
 pub(crate) fn install() -> Result<(), Error> {
-    // SAFETY: `sink` matches the shim's callback type, is a static function, and
-    // never unwinds (its body holds no panicking operation that input can reach).
+    // SAFETY: `sink` matches the shim's callback type, is a static function, and can't
+    // unwind into C: a panic in a logger ends the process at this border.
     match unsafe { dpdk_sys::crore_log_to(Some(sink)) } {
         0 => Ok(()),
         _ => Err(Error::Call {

@@ -85,8 +85,7 @@ impl Default for PortConfig {
 }
 
 /// A started port: a cheap handle. The port stops and closes when the last handle
-/// and the last of its queues are gone; that must not be while a mempool cache of
-/// another thread is in use by the driver, which no driver does.
+/// and the last of its queues are gone.
 #[derive(Clone, Debug)]
 pub struct Port(Arc<Inner>);
 

@@ -4,12 +4,13 @@
 //! driver in question; `README.md` of this crate for what each needs and how it
 //! behaves while the other end is away.
 
-use core::fmt;
+use std::path::PathBuf;
 
 use crore_base::MacAddr;
 
 use crate::devargs::value;
 use crate::error::Error;
+use crate::vdev::Vdev;
 
 /// The longest name of a kernel interface (IFNAMSIZ without its NUL).
 const INTERFACE_MAX: usize = 15;
@@ -208,7 +209,25 @@ impl Wire {
                     ..
                 }
             ),
+            listens_on: self.listens_on(),
         }))
+    }
+
+    fn listens_on(&self) -> Option<PathBuf> {
+        match self {
+            Self::Memif {
+                socket: path,
+                role: MemifRole::Server,
+                ..
+            }
+            | Self::Vhost {
+                path, client: false, ..
+            }
+            | Self::VirtioUser {
+                path, server: true, ..
+            } => Some(path.into()),
+            _ => None,
+        }
     }
 
     /// Bytes that each buffer of the port's pool has to hold
@@ -307,8 +326,7 @@ pub(crate) fn probe_hint(name: &str) -> String {
     } else if has("net_af_xdp") {
         "AF_XDP needs CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF; does the interface exist, with no other XDP program on it?"
     } else if has("net_memif") {
-        "a memif server has to run before its clients, with a socket in a folder that exists; \
-         a socket that a killed server left has to be removed"
+        "a memif server has to run before its clients, with a socket in a folder that exists"
     } else if has("net_vhost") {
         "vhost needs a socket path in a folder that exists and can be written to"
     } else if has("net_virtio_user") || has("virtio_user") {
@@ -319,46 +337,6 @@ pub(crate) fn probe_hint(name: &str) -> String {
         "check the device's name and that its driver is installed (package dpdk)"
     };
     hint.to_owned()
-}
-
-/// A device made in software, as EAL's `--vdev` takes it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Vdev {
-    name: String,
-    arguments: String,
-    /// Whether it lays packet buffers open to another process, which EAL can do
-    /// only for huge pages.
-    needs_huge_pages: bool,
-}
-
-impl Vdev {
-    /// A device by its name (`net_null0`) and arguments (`size=64,copy=1`), both handed
-    /// on as they are.
-    pub fn new(name: &str, arguments: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            arguments: arguments.to_owned(),
-            needs_huge_pages: false,
-        }
-    }
-
-    pub(crate) fn needs_huge_pages(&self) -> bool {
-        self.needs_huge_pages
-    }
-
-    /// The port's name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-impl fmt::Display for Vdev {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.arguments.as_str() {
-            "" => f.write_str(&self.name),
-            arguments => write!(f, "{},{arguments}", self.name),
-        }
-    }
 }
 
 #[cfg(test)]
