@@ -92,7 +92,10 @@ impl Config {
 
     fn check_net(&self, origins: &Origins) -> Result<(), ConfigError> {
         if self.net.mac.is_some() && !matches!(self.wire.kind, Tap | Memif | VirtioUser) {
-            let message = format!("can't be chosen on a {} wire; the port has its own", self.wire.kind.word());
+            let message = format!(
+                "can't be chosen on a {} wire; the port has its own",
+                self.wire.kind.word()
+            );
             return Err(origins.complain("net.mac", message));
         }
         let addresses = &self.net.addresses;
@@ -108,12 +111,16 @@ impl Config {
         }
         for host in &self.wire.host_addresses {
             if addresses.iter().any(|ours| ours.address == host.address) {
-                let message = format!("{} is Crore's own (net.addresses); the host needs another", host.address);
+                let message = format!(
+                    "{} is Crore's own (net.addresses); the host needs another",
+                    host.address
+                );
                 return Err(origins.complain("wire.host_addresses", message));
             }
         }
         if let Some(gateway) = self.net.gateway_v4 {
-            self.check_gateway(gateway.into(), false).map_err(|why| origins.complain("net.gateway_v4", why))?;
+            self.check_gateway(gateway.into(), false)
+                .map_err(|why| origins.complain("net.gateway_v4", why))?;
         }
         if let Some(gateway) = self.net.gateway_v6 {
             let link_local = gateway.is_unicast_link_local();
@@ -128,7 +135,9 @@ impl Config {
         let same_family = |a: IpAddr| a.is_ipv4() == gateway.is_ipv4();
         let mut addresses = self.net.addresses.iter();
         if !addresses.clone().any(|p| same_family(p.address)) {
-            return Err(format!("{gateway} is an {family} address, but net.addresses has no {family} address"));
+            return Err(format!(
+                "{gateway} is an {family} address, but net.addresses has no {family} address"
+            ));
         }
         if addresses.clone().any(|p| p.address == gateway) {
             return Err(format!("{gateway} is Crore's own address (net.addresses)"));
@@ -142,12 +151,17 @@ impl Config {
     fn check_tcp(&self, origins: &Origins) -> Result<(), ConfigError> {
         let tcp = &self.tcp;
         if tcp.rto_min_ms > tcp.rto_max_ms {
-            let message = format!("{} ms is more than tcp.rto_max_ms, {} ms", tcp.rto_min_ms, tcp.rto_max_ms);
+            let message = format!(
+                "{} ms is more than tcp.rto_max_ms, {} ms",
+                tcp.rto_min_ms, tcp.rto_max_ms
+            );
             return Err(origins.complain("tcp.rto_min_ms", message));
         }
         if tcp.rto_initial_ms > tcp.rto_max_ms {
-            let message =
-                format!("{} ms is more than tcp.rto_max_ms, {} ms", tcp.rto_initial_ms, tcp.rto_max_ms);
+            let message = format!(
+                "{} ms is more than tcp.rto_max_ms, {} ms",
+                tcp.rto_initial_ms, tcp.rto_max_ms
+            );
             return Err(origins.complain("tcp.rto_initial_ms", message));
         }
         Ok(())
@@ -184,35 +198,46 @@ impl Config {
 
 fn check_interface(name: &str, kind: WireKind) -> Result<(), String> {
     let odd = |c: char| c.is_whitespace() || c == '/' || c == ',' || c == ':';
-    if name.is_empty() || name.len() > INTERFACE_NAME_MAX || name.contains(odd) || name == "." || name == ".." {
-        return Err(format!("{name:?} is no interface name (1 to {INTERFACE_NAME_MAX} characters)"));
+    if name.is_empty() || name.len() > INTERFACE_NAME_MAX || name.contains(odd) || name == "." || name == ".."
+    {
+        return Err(format!(
+            "{name:?} is no interface name (1 to {INTERFACE_NAME_MAX} characters)"
+        ));
     }
     let exists = Path::new("/sys/class/net").join(name).exists();
     match kind {
-        AfPacket | AfXdp if !exists => {
-            Err(format!("there is no interface {name:?} here (`ip -br link` lists them)"))
-        }
-        Tap if exists => {
-            Err(format!("an interface {name:?} exists already; a tap wire makes its own, under a free name"))
-        }
+        AfPacket | AfXdp if !exists => Err(format!(
+            "there is no interface {name:?} here (`ip -br link` lists them)"
+        )),
+        Tap if exists => Err(format!(
+            "an interface {name:?} exists already; a tap wire makes its own, under a free name"
+        )),
         _ => Ok(()),
     }
 }
 
 fn check_socket(path: &Path, must_exist: bool) -> Result<(), String> {
-    let text = path.to_str().filter(|t| !t.is_empty() && t.len() <= SOCKET_PATH_MAX && !t.contains(','));
+    let text = path
+        .to_str()
+        .filter(|t| !t.is_empty() && t.len() <= SOCKET_PATH_MAX && !t.contains(','));
     if text.is_none() {
         return Err(format!(
             "{:?} can't name a socket: 1 to {SOCKET_PATH_MAX} bytes of UTF-8 without commas",
             path.display()
         ));
     }
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     if !folder.is_dir() {
         return Err(format!("there is no directory {}", folder.display()));
     }
     if must_exist && !path.exists() {
-        return Err(format!("there is no socket {}; start the other end first", path.display()));
+        return Err(format!(
+            "there is no socket {}; start the other end first",
+            path.display()
+        ));
     }
     Ok(())
 }
@@ -232,10 +257,16 @@ fn check_pci(address: &str) -> Result<(), String> {
     if well_formed().is_none() {
         return Err(format!("{address:?} is no PCI address, as in 0000:00:04.0"));
     }
-    let full = if address.len() == 7 { format!("0000:{address}") } else { address.to_owned() };
+    let full = if address.len() == 7 {
+        format!("0000:{address}")
+    } else {
+        address.to_owned()
+    };
     if Path::new("/sys/bus/pci/devices").join(&full).exists() {
         Ok(())
     } else {
-        Err(format!("there is no PCI device {full} here (`dpdk-devbind.py --status` lists them)"))
+        Err(format!(
+            "there is no PCI device {full} here (`dpdk-devbind.py --status` lists them)"
+        ))
     }
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::keys::for_each_section;
-use super::section::{Refusal, Section};
 use super::keys::{Eal, Faults, Net, Serve, StackLimits, Tcp, Wire};
+use super::section::{Refusal, Section};
 use super::{Config, ConfigError};
 
 /// Where a value was said.
@@ -44,11 +44,18 @@ impl Assignment {
     /// Reads `key=value`. A value that is no TOML is taken for text, so that
     /// quotes may be left out.
     pub fn parse(option: &'static str, text: &str) -> Result<Self, ConfigError> {
-        let (key, value) = text.split_once('=').filter(|(key, _)| !key.trim().is_empty()).ok_or_else(|| {
-            let example = "wants key=value, as in tcp.mss=1200";
-            ConfigError::of_origin(option, format!("{text:?}: {example}"))
-        })?;
-        Ok(Self { option, key: key.trim().into(), value: loose_value(value.trim()) })
+        let (key, value) = text
+            .split_once('=')
+            .filter(|(key, _)| !key.trim().is_empty())
+            .ok_or_else(|| {
+                let example = "wants key=value, as in tcp.mss=1200";
+                ConfigError::of_origin(option, format!("{text:?}: {example}"))
+            })?;
+        Ok(Self {
+            option,
+            key: key.trim().into(),
+            value: loose_value(value.trim()),
+        })
     }
 }
 
@@ -72,7 +79,9 @@ pub(super) struct Origins {
 impl Origins {
     /// Where `key` was said; where nothing was, the file that ought to have.
     pub(super) fn of(&self, key: &str) -> String {
-        self.said.get(key).map_or_else(|| self.file.clone(), Origin::to_string)
+        self.said
+            .get(key)
+            .map_or_else(|| self.file.clone(), Origin::to_string)
     }
 
     pub(super) fn said(&self, key: &str) -> bool {
@@ -97,7 +106,10 @@ impl Config {
     pub fn parse(name: &str, text: &str, assignments: &[Assignment]) -> Result<Self, ConfigError> {
         let table: Table = text.parse().map_err(|e| syntax_error(name, text, &e))?;
         let mut config = Self::default();
-        let mut origins = Origins { file: name.into(), ..Origins::default() };
+        let mut origins = Origins {
+            file: name.into(),
+            ..Origins::default()
+        };
         for (section, value) in &table {
             let Value::Table(keys) = value else {
                 let message = format!("belongs into a section; they are {}", SECTION_NAMES.join(", "));
@@ -108,7 +120,12 @@ impl Config {
                 return Err(ConfigError::of_key(name, section, message));
             }
             for (key, value) in keys {
-                config.assign(&mut origins, Origin::File(name.into()), &format!("{section}.{key}"), value)?;
+                config.assign(
+                    &mut origins,
+                    Origin::File(name.into()),
+                    &format!("{section}.{key}"),
+                    value,
+                )?;
             }
         }
         for Assignment { option, key, value } in assignments {
@@ -201,7 +218,10 @@ fn nearest(path: &str) -> Option<String> {
         .into_iter()
         .map(|candidate| {
             let name = candidate.rsplit('.').next().unwrap_or(&candidate);
-            (edit_distance(path, &candidate).min(edit_distance(wanted, name) + 1), candidate)
+            (
+                edit_distance(path, &candidate).min(edit_distance(wanted, name) + 1),
+                candidate,
+            )
         })
         .min()
         .filter(|&(distance, _)| distance <= 1 + wanted.len() / 4)

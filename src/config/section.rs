@@ -72,9 +72,7 @@ pub(super) fn accept<T: super::value::Value>(
     range: Range,
 ) -> Result<T, Refusal> {
     let parsed = T::read(value).map_err(|why| match range {
-        Range::Whole(..) | Range::Real(..) if value.is_integer() => {
-            Refusal::Bad(outside(value, unit, range))
-        }
+        Range::Whole(..) | Range::Real(..) if value.is_integer() => Refusal::Bad(outside(value, unit, range)),
         _ => Refusal::Bad(why),
     })?;
     if parsed.fits(&range) {

@@ -73,8 +73,12 @@ impl Listeners {
         port: u16,
         backlog: u32,
     ) -> Result<(), ListenError> {
-        let v4 = families.v4.then(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
-        let v6 = families.v6.then(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+        let v4 = families
+            .v4
+            .then(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+        let v6 = families
+            .v6
+            .then(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
         for addr in [v4, v6].into_iter().flatten() {
             match stack.listen(addr, backlog) {
                 Ok(id) => self.0.push(id),

@@ -44,7 +44,9 @@ impl Chargen {
 
     /// Writes until the send buffer refuses.
     fn fill(&mut self, stack: &mut Stack, now: Instant, conn: ConnId) -> Result<(), SocketError> {
-        let Some(position) = self.roster.state(conn).filter(|p| !p.finished) else { return Ok(()) };
+        let Some(position) = self.roster.state(conn).filter(|p| !p.finished) else {
+            return Ok(());
+        };
         let limit = self.limit.unwrap_or(u64::MAX);
         let before = position.sent;
         while position.sent < limit && !self.draining {
@@ -98,7 +100,14 @@ impl Service for Chargen {
         match event {
             Event::Opened { conn, .. } => {
                 self.roster.add(stack, now, conn);
-                self.roster.put(stack, conn, Box::new(Position { sent: 0, finished: false }));
+                self.roster.put(
+                    stack,
+                    conn,
+                    Box::new(Position {
+                        sent: 0,
+                        finished: false,
+                    }),
+                );
                 self.pump(stack, now, conn);
             }
             Event::Writable { conn } => self.pump(stack, now, conn),

@@ -113,7 +113,11 @@ impl Service for Echo {
             let stuck = self.roster.state(conn).is_some();
             if self.roster.remove(conn) {
                 self.counters.idle_closed += 1;
-                if stuck { stack.abort(conn) } else { stack.close(now, conn) }
+                if stuck {
+                    stack.abort(conn)
+                } else {
+                    stack.close(now, conn)
+                }
             }
         }
     }

@@ -25,7 +25,9 @@ impl Pattern {
 
     /// Makes the buffer that all pieces share.
     pub fn new() -> Self {
-        let bytes: Vec<u8> = (0..PERIODS * PATTERN_PERIOD).map(|i| Self::byte_at(i as u64)).collect();
+        let bytes: Vec<u8> = (0..PERIODS * PATTERN_PERIOD)
+            .map(|i| Self::byte_at(i as u64))
+            .collect();
         Self(Chunk::copy_from(&bytes))
     }
 

@@ -39,14 +39,23 @@ impl<S> Roster<S> {
     /// An empty roster; connections are silent when nothing has moved for
     /// `idle_timeout` (zero: never).
     pub const fn new(idle_timeout: Duration) -> Self {
-        Self { entries: Vec::new(), open: 0, idle_timeout, hand: 0, next_sweep: Instant::ZERO }
+        Self {
+            entries: Vec::new(),
+            open: 0,
+            idle_timeout,
+            hand: 0,
+            next_sweep: Instant::ZERO,
+        }
     }
 
     /// Takes a connection in.
     pub fn add(&mut self, stack: &mut Stack, now: Instant, conn: ConnId) {
         let index = conn.index();
         while self.entries.len() <= index {
-            self.entries.push(Entry { conn: None, state: None });
+            self.entries.push(Entry {
+                conn: None,
+                state: None,
+            });
         }
         let entry = &mut self.entries[index];
         if entry.conn.replace(conn).is_none() {
@@ -78,13 +87,19 @@ impl<S> Roster<S> {
     /// The connection's state, if it has some.
     #[inline]
     pub fn state(&mut self, conn: ConnId) -> Option<&mut S> {
-        let entry = self.entries.get_mut(conn.index()).filter(|e| e.conn == Some(conn))?;
+        let entry = self
+            .entries
+            .get_mut(conn.index())
+            .filter(|e| e.conn == Some(conn))?;
         entry.state.as_deref_mut()
     }
 
     /// Takes the connection's state out, leaving it with none.
     pub fn take(&mut self, stack: &mut Stack, conn: ConnId) -> Option<Box<S>> {
-        let entry = self.entries.get_mut(conn.index()).filter(|e| e.conn == Some(conn))?;
+        let entry = self
+            .entries
+            .get_mut(conn.index())
+            .filter(|e| e.conn == Some(conn))?;
         let state = entry.state.take()?;
         stack.set_user(conn, stack.user(conn) & !HAS_STATE);
         Some(state)
@@ -92,7 +107,11 @@ impl<S> Roster<S> {
 
     /// Puts state there for a connection of the roster.
     pub fn put(&mut self, stack: &mut Stack, conn: ConnId, state: Box<S>) {
-        if let Some(entry) = self.entries.get_mut(conn.index()).filter(|e| e.conn == Some(conn)) {
+        if let Some(entry) = self
+            .entries
+            .get_mut(conn.index())
+            .filter(|e| e.conn == Some(conn))
+        {
             entry.state = Some(state);
             stack.set_user(conn, stack.user(conn) | HAS_STATE);
         }
@@ -137,7 +156,9 @@ impl<S> Roster<S> {
             }
         }
         // Once around takes about a second, as long as the steps suffice.
-        let pause = Duration::from_secs(1).saturating_mul(step as u64).div(total.max(1) as u64);
+        let pause = Duration::from_secs(1)
+            .saturating_mul(step as u64)
+            .div(total.max(1) as u64);
         self.next_sweep = now + pause.clamp(SWEEP_PAUSE.0, SWEEP_PAUSE.1);
     }
 

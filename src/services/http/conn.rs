@@ -84,7 +84,10 @@ pub(super) struct Sources {
 
 impl Sources {
     pub(super) fn new() -> Self {
-        Self { pattern: Pattern::new(), piece: vec![0; FILE_PIECE].into() }
+        Self {
+            pattern: Pattern::new(),
+            piece: vec![0; FILE_PIECE].into(),
+        }
     }
 }
 

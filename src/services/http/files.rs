@@ -29,14 +29,25 @@ impl Root {
     /// The root at `path`, which must be a directory.
     pub fn open(path: &Path) -> io::Result<Self> {
         let real = path.canonicalize()?;
-        if real.is_dir() { Ok(Self(real)) } else { Err(ErrorKind::NotADirectory.into()) }
+        if real.is_dir() {
+            Ok(Self(real))
+        } else {
+            Err(ErrorKind::NotADirectory.into())
+        }
     }
 
     /// The file that `target` names; a directory stands for its `index.html`.
     pub(super) fn find(&self, target: &[u8]) -> Result<Found, Status> {
-        let mut path = self.0.join(decode(target)?).canonicalize().map_err(|e| status_of(&e))?;
+        let mut path = self
+            .0
+            .join(decode(target)?)
+            .canonicalize()
+            .map_err(|e| status_of(&e))?;
         if path.is_dir() {
-            path = path.join("index.html").canonicalize().map_err(|e| status_of(&e))?;
+            path = path
+                .join("index.html")
+                .canonicalize()
+                .map_err(|e| status_of(&e))?;
         }
         if !path.starts_with(&self.0) || !path.is_file() {
             return Err(Status::NotFound);
@@ -54,7 +65,11 @@ impl Root {
         if !meta.is_file() {
             return Err(Status::NotFound);
         }
-        Ok(Found { file, length: meta.len(), kind: kind_of(&path) })
+        Ok(Found {
+            file,
+            length: meta.len(),
+            kind: kind_of(&path),
+        })
     }
 }
 
@@ -69,7 +84,10 @@ fn decode(target: &[u8]) -> Result<PathBuf, Status> {
             &after[slash..]
         }
     };
-    let end = path.iter().position(|&b| b == b'?' || b == b'#').unwrap_or(path.len());
+    let end = path
+        .iter()
+        .position(|&b| b == b'?' || b == b'#')
+        .unwrap_or(path.len());
     let mut bytes = Vec::with_capacity(end);
     let mut rest = &path[..end];
     while let [first, tail @ ..] = rest {
@@ -78,7 +96,9 @@ fn decode(target: &[u8]) -> Result<PathBuf, Status> {
             bytes.push(*first);
             continue;
         }
-        let [high, low, tail @ ..] = rest else { return Err(Status::BadRequest) };
+        let [high, low, tail @ ..] = rest else {
+            return Err(Status::BadRequest);
+        };
         let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
         match (digit(*high), digit(*low)) {
             (Some(high), Some(low)) => bytes.push(high << 4 | low),
@@ -104,7 +124,11 @@ fn decode(target: &[u8]) -> Result<PathBuf, Status> {
 fn status_of(error: &io::Error) -> Status {
     match error.kind() {
         ErrorKind::PermissionDenied => Status::Forbidden,
-        _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
+        _ if matches!(
+            error.raw_os_error(),
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+        ) =>
+        {
             Status::Unavailable
         }
         _ => Status::NotFound,

@@ -145,7 +145,10 @@ struct Head<'a> {
 
 impl<'a> Head<'a> {
     fn field(&mut self, line: &'a [u8]) -> Result<(), Status> {
-        let colon = line.iter().position(|&b| !is_token(b)).ok_or(Status::BadRequest)?;
+        let colon = line
+            .iter()
+            .position(|&b| !is_token(b))
+            .ok_or(Status::BadRequest)?;
         //= rfc9112#section-5.1 (MUST)
         // No space between a name and its colon, and (section 5.2) no folded lines.
         if colon == 0 || line[colon] != b':' {
@@ -235,18 +238,30 @@ fn request_line(line: &[u8]) -> Result<Head<'_>, Status> {
         _ => return Err(Status::BadRequest),
     };
     let form_ok = target.first() == Some(&b'/')
-        || target.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"http://"));
+        || target
+            .get(..7)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"http://"));
     if !form_ok || !target.iter().all(u8::is_ascii_graphic) {
         return Err(Status::BadRequest);
     }
-    Ok(Head { method, target, old, close: false, keep_alive: false, hosts: 0, content_length: None })
+    Ok(Head {
+        method,
+        target,
+        old,
+        close: false,
+        keep_alive: false,
+        hosts: 0,
+        content_length: None,
+    })
 }
 
 fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    digits.iter().try_fold(0u64, |sum, &d| sum.checked_mul(10)?.checked_add(u64::from(d - b'0')))
+    digits.iter().try_fold(0u64, |sum, &d| {
+        sum.checked_mul(10)?.checked_add(u64::from(d - b'0'))
+    })
 }
 
 fn strip_cr(line: &[u8]) -> &[u8] {
@@ -290,5 +305,7 @@ fn find(bytes: &[u8], wanted: u8) -> Option<usize> {
             return Some(i * 8 + zeros.trailing_zeros() as usize / 8);
         }
     }
-    tail.iter().position(|&b| b == wanted).map(|at| words.len() * 8 + at)
+    tail.iter()
+        .position(|&b| b == wanted)
+        .map(|at| words.len() * 8 + at)
 }

@@ -133,7 +133,11 @@ impl FixedReplies {
 
 /// A response's head.
 pub(super) fn head(status: Status, persistence: Persistence, length: u64, kind: &str) -> String {
-    let allow = if status == Status::MethodNotAllowed { "Allow: GET, HEAD\r\n" } else { "" };
+    let allow = if status == Status::MethodNotAllowed {
+        "Allow: GET, HEAD\r\n"
+    } else {
+        ""
+    };
     format!(
         "HTTP/1.1 {}\r\nServer: crore\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{allow}{}\r\n",
         status.line(),

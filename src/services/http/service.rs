@@ -238,7 +238,11 @@ impl Answers {
                 let input = std::mem::take(input);
                 let head = input[leading_empty_lines(&input)..].to_vec();
                 let scanned = head.len();
-                return Ok(Some(Box::new(Conn { head, scanned, ..Conn::default() })));
+                return Ok(Some(Box::new(Conn {
+                    head,
+                    scanned,
+                    ..Conn::default()
+                })));
             }
             Parsed::Refused(status) => {
                 *input = Chunk::empty();
@@ -260,7 +264,13 @@ impl Answers {
                 let rest = (accepted < first.len()).then(|| first.slice(accepted..first.len()));
                 input.advance(length);
                 return Ok(rest.map(|first| {
-                    Box::new(Conn { outgoing: Outgoing { first, body: Body::None }, ..Conn::default() })
+                    Box::new(Conn {
+                        outgoing: Outgoing {
+                            first,
+                            body: Body::None,
+                        },
+                        ..Conn::default()
+                    })
                 }));
             }
         }
@@ -275,7 +285,11 @@ impl Answers {
     }
 
     fn answer(&mut self, request: &Request<'_>) -> Outgoing {
-        let persistence = if self.draining { Persistence::Close } else { Persistence::of(request) };
+        let persistence = if self.draining {
+            Persistence::Close
+        } else {
+            Persistence::of(request)
+        };
         self.counters.requests += 1;
         match &self.content {
             Content::Fixed(replies) => {
@@ -283,8 +297,15 @@ impl Answers {
                     keep_alive: persistence != Persistence::Close,
                     ..*request
                 });
-                let body = if follows > 0 { Body::Pattern(0, follows) } else { Body::None };
-                Outgoing { first: first.clone(), body }
+                let body = if follows > 0 {
+                    Body::Pattern(0, follows)
+                } else {
+                    Body::None
+                };
+                Outgoing {
+                    first: first.clone(),
+                    body,
+                }
             }
             Content::Files(root) => match root.find(request.target) {
                 Ok(Found { file, length, kind }) => {
@@ -294,19 +315,29 @@ impl Answers {
                     } else {
                         Body::None
                     };
-                    Outgoing { first: Chunk::copy_from(first.as_bytes()), body }
+                    Outgoing {
+                        first: Chunk::copy_from(first.as_bytes()),
+                        body,
+                    }
                 }
                 Err(status) => {
                     self.counters.refused += 1;
                     let first = refusal(status, persistence, request.method);
-                    Outgoing { first, body: Body::None }
+                    Outgoing {
+                        first,
+                        body: Body::None,
+                    }
                 }
             },
         }
     }
 
     fn after(&self, request: &Request<'_>) -> After {
-        if request.keep_alive && !self.draining { After::Open } else { After::Close }
+        if request.keep_alive && !self.draining {
+            After::Open
+        } else {
+            After::Close
+        }
     }
 
     /// Answers what can't be understood, and ends: where the next request would
@@ -343,7 +374,11 @@ impl Service for Http {
             let stuck = self.roster.state(conn).is_some();
             if self.roster.remove(conn) {
                 self.answers.counters.idle_closed += 1;
-                if stuck { stack.abort(conn) } else { stack.close(now, conn) }
+                if stuck {
+                    stack.abort(conn)
+                } else {
+                    stack.close(now, conn)
+                }
             }
         }
     }
