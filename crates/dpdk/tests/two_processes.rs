@@ -22,6 +22,8 @@ const FRAMES: u32 = 20_000;
 const WINDOW: u32 = 64;
 /// The echo's number of the last frame; no other frame has it.
 const GOODBYE: u32 = u32::MAX;
+/// The number of every frame of a peer that gets killed.
+const VICTIMS: u32 = u32::MAX - 1;
 
 #[test]
 fn every_frame_comes_back_and_every_buffer_too() {
@@ -35,6 +37,7 @@ fn every_frame_comes_back_and_every_buffer_too() {
         skipped("huge pages: fewer than 192 MiB are free");
     }
     for huge in pages {
+        run("vhost-killed", huge);
         for case in ["memif", "memif-zero-copy", "vhost", "vhost-client"] {
             // Zero copy shares the pool itself, which ordinary pages can't be.
             if case != "memif-zero-copy" || huge == HugePages::Require {
@@ -60,6 +63,12 @@ fn run(case: &str, huge: HugePages) {
             .expect("this binary runs again")
     };
     let server = spawn("server");
+    if case.ends_with("-killed") {
+        let mut victim = spawn("victim");
+        std::thread::sleep(Duration::from_millis(1500));
+        victim.kill().expect("a child can be killed");
+        victim.wait().expect("and waited for");
+    }
     let client = spawn("client");
     let (server, client) = (server.wait_with_output(), client.wait_with_output());
     let _ = std::fs::remove_file(&socket);
@@ -91,12 +100,12 @@ fn wire(case: &str, role: &str) -> Wire {
             zero_copy: case == "memif-zero-copy",
             mac: None,
         },
-        "vhost" if server => Wire::Vhost {
+        "vhost" | "vhost-killed" if server => Wire::Vhost {
             path: socket,
             queues: 1,
             client: false,
         },
-        "vhost" => Wire::VirtioUser {
+        "vhost" | "vhost-killed" => Wire::VirtioUser {
             path: socket,
             queues: 1,
             server: false,
@@ -121,7 +130,7 @@ fn end(role: &str) {
     let case = std::env::var(CASE).expect("told by the parent");
     let huge = std::env::var(HUGE).is_ok_and(|huge| huge == "1");
     let wire = wire(&case, role);
-    if role == "client" {
+    if role != "server" {
         // virtio_user looks for its peer's socket when EAL starts.
         let socket = std::env::var(SOCKET).expect("told by the parent");
         assert!(
@@ -148,6 +157,7 @@ fn end(role: &str) {
     let mut nic = nic(&port);
     match role {
         "server" => echo(&mut nic),
+        "victim" => babble(&mut nic),
         _ => ask(&mut nic),
     }
     println!("{role}: {:?}", port.stats());
@@ -235,6 +245,16 @@ fn segment(nic: &mut crore_dpdk::PortNic) {
     nic.flush(now());
 }
 
+/// Sends and receives until it is killed.
+fn babble(nic: &mut crore_dpdk::PortNic) {
+    until(30, || {
+        while send(nic, &frame(VICTIMS)) {}
+        nic.flush(now());
+        receive(nic);
+        false
+    });
+}
+
 fn ask(nic: &mut crore_dpdk::PortNic) {
     segment(nic);
     let (mut next, mut expected, mut segments) = (0, 0, 0);
@@ -247,6 +267,9 @@ fn ask(nic: &mut crore_dpdk::PortNic) {
             if received.data[12..14] == [8, 0] {
                 check_segment(&received);
                 segments += 1;
+                continue;
+            }
+            if number(&received.data) == Some(VICTIMS) {
                 continue;
             }
             assert_eq!(number(&received.data), Some(expected), "in order and whole");
