@@ -207,7 +207,7 @@ impl ReceiveSpace {
         let units = if free >= offered.saturating_add(step) {
             free >> shift
         } else {
-            let up = offered.div_ceil(1 << shift);
+            let up = (offered >> shift) + u32::from(offered & ((1 << shift) - 1) != 0);
             if u64::from(up) << shift <= u64::from(free) {
                 up
             } else {

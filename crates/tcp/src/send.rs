@@ -79,16 +79,17 @@ impl SendSpace {
     }
 
     /// Appends what fits of `chunk`; without copying, unless it pins far more
-    /// than it holds.
+    /// than it holds. (One such may, where nothing waits before it: an echo of a
+    /// short request, which is gone a round trip later.)
     pub(crate) fn write_chunk(&mut self, mut chunk: Chunk) -> usize {
         let taken = self.room().min(chunk.len());
         self.starved |= taken < chunk.len();
         if taken > 0 {
             chunk.truncate(taken);
-            if chunk.footprint() + ENTRY > 4 * taken {
-                self.queue.push_slice_coalescing(&chunk);
-            } else {
+            if self.queue.is_empty() || chunk.footprint() + ENTRY <= 4 * taken {
                 self.queue.push(chunk);
+            } else {
+                self.queue.push_slice_coalescing(&chunk);
             }
         }
         taken

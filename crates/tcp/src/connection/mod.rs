@@ -38,6 +38,9 @@ use owed::Owed;
 use timers::Timer;
 pub use transmit::Plan;
 
+/// Bytes that the timestamps option takes in a header, with its padding.
+const TIMESTAMPS_LEN: u32 = 12;
+
 /// One TCP connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -277,7 +280,7 @@ impl Connection {
 
     /// SMSS: payload of a full segment without SACK blocks, in bytes.
     fn smss(&self) -> u32 {
-        u32::from(self.mss) - if self.ts.enabled { 12 } else { 0 }
+        u32::from(self.mss) - if self.ts.enabled { TIMESTAMPS_LEN } else { 0 }
     }
 
     /// The end, as it should be. What was received in order can still be read.

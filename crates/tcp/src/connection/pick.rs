@@ -38,19 +38,26 @@ pub(super) enum Why {
 
 impl Connection {
     /// What to send next in a segment with room for `room` bytes.
+    #[inline(always)]
     pub(super) fn pick(&self, now: Instant, room: u32) -> Option<Pick> {
+        if self.recovery.phase != Phase::Open {
+            return self.pick_in_recovery(room);
+        }
+        let dup_acks = u32::from(self.recovery.dup_acks);
+        if !self.snd.has_unsent() {
+            return None;
+        }
+        //= rfc3042#section-2 (SHOULD)
+        // The first two duplicate acknowledgments let one new segment out each,
+        // to find out whether a third one comes.
+        let window = self.window_at(now) + dup_acks.min(2) * self.smss();
+        self.pick_new(window.saturating_sub(self.snd.flight()), room)
+    }
+
+    #[inline(never)]
+    fn pick_in_recovery(&self, room: u32) -> Option<Pick> {
         match self.recovery.phase {
-            Phase::Open => {
-                let dup_acks = u32::from(self.recovery.dup_acks);
-                if dup_acks == 0 && !self.snd.has_unsent() {
-                    return None;
-                }
-                //= rfc3042#section-2 (SHOULD)
-                // The first two duplicate acknowledgments let one new segment
-                // out each, to find out whether a third one comes.
-                let window = self.window_at(now) + dup_acks.min(2) * self.smss();
-                self.pick_new(window.saturating_sub(self.snd.flight()), room)
-            }
+            Phase::Open => None,
             Phase::Fast if self.sack => self.pick_by_scoreboard(room),
             Phase::Fast if self.recovery.head_owed => {
                 self.pick_again(self.snd.una, self.snd.nxt, room, Why::Head)
@@ -147,6 +154,7 @@ impl Connection {
     }
 
     /// New data, of which congestion control allows `budget` bytes.
+    #[inline(always)]
     fn pick_new(&self, budget: u32, room: u32) -> Option<Pick> {
         let snd = &self.snd;
         let unsent = snd.unsent_data();

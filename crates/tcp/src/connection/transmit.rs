@@ -5,10 +5,10 @@
 //! bare acknowledgments.
 
 use crore_base::{Instant, SeqNum, WindowScale};
-use crore_wire::{Flags, Segment, TcpOptions};
+use crore_wire::{Flags, SackBlocks, Segment, TcpOptions, Timestamps};
 
 use super::pick::{Pick, Why};
-use super::{Connection, Owed};
+use super::{Connection, Owed, TIMESTAMPS_LEN};
 use crate::State;
 use crate::recovery::Phase;
 
@@ -23,6 +23,15 @@ pub struct Plan {
     what: What,
     /// Up to where it allows the peer to send.
     edge: SeqNum,
+}
+
+/// What a plan is made of.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    seq: SeqNum,
+    flags: Flags,
+    payload_len: u16,
+    what: What,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,8 +58,15 @@ impl Connection {
         }
         match self.state {
             State::Closed => None,
-            State::SynSent | State::SynReceived => self.plan_handshake(now),
-            _ => self.plan_data(now).or_else(|| self.plan_ack(now)),
+            State::SynSent | State::SynReceived if self.owed.has(Owed::SYN) => Some(self.plan_syn(now)),
+            State::SynSent => None,
+            _ => {
+                let shape = match self.shape_data(now) {
+                    Some(shape) => shape,
+                    None => self.shape_ack()?,
+                };
+                self.plan_shape(now, shape)
+            }
         }
     }
 
@@ -127,14 +143,7 @@ impl Connection {
         self.arm_retransmission(now, why == Why::Head);
     }
 
-    fn plan_handshake(&self, now: Instant) -> Option<Plan> {
-        if !self.owed.has(Owed::SYN) {
-            return if self.state == State::SynReceived {
-                self.plan_ack(now)
-            } else {
-                None
-            };
-        }
+    fn plan_syn(&self, now: Instant) -> Plan {
         let answers = self.state == State::SynReceived;
         let config = &self.config;
         let scale = if answers {
@@ -164,7 +173,7 @@ impl Connection {
         } else {
             (Flags::SYN, SeqNum(0))
         };
-        Some(Plan {
+        Plan {
             segment: Segment {
                 seq: self.snd.iss,
                 ack,
@@ -176,17 +185,16 @@ impl Connection {
             payload_len: 0,
             what: What::Syn,
             edge: self.rcv.edge(),
-        })
+        }
     }
 
-    fn plan_data(&self, now: Instant) -> Option<Plan> {
+    /// Data, or a FIN, or a probe.
+    #[inline]
+    fn shape_data(&self, now: Instant) -> Option<Shape> {
         if !self.state.can_transmit() {
             return None;
         }
-        let options = self.options(now);
-        let room = (usize::from(self.mss))
-            .saturating_sub(options.encoded_len())
-            .max(1) as u32;
+        let room = u32::from(self.mss) - self.options_len().min(u32::from(self.mss) - 1);
         let pick = match self.pick(now, room) {
             Some(pick) => pick,
             None if self.owed.has(Owed::PROBE) => self.pick_probe(room)?,
@@ -202,10 +210,16 @@ impl Connection {
         if fin {
             flags |= Flags::FIN;
         }
-        Some(self.plan_segment(seq, flags, options, len as u16, What::Data(why)))
+        Some(Shape {
+            seq,
+            flags,
+            payload_len: len as u16,
+            what: What::Data(why),
+        })
     }
 
-    fn plan_ack(&self, now: Instant) -> Option<Plan> {
+    #[inline]
+    fn shape_ack(&self) -> Option<Shape> {
         let (seq, what) = if self.owed.has(Owed::KEEPALIVE) {
             //= rfc9293#section-3.8.4 (SHOULD)
             // A number that was acknowledged already makes the peer answer.
@@ -215,31 +229,46 @@ impl Connection {
         } else {
             return None;
         };
-        Some(self.plan_segment(seq, Flags::ACK, self.options(now), 0, what))
+        Some(Shape {
+            seq,
+            flags: Flags::ACK,
+            payload_len: 0,
+            what,
+        })
     }
 
-    fn plan_segment(
-        &self,
-        seq: SeqNum,
-        flags: Flags,
-        options: TcpOptions,
-        payload_len: u16,
-        what: What,
-    ) -> Plan {
+    /// The plan of a segment after the handshake. Inlined, and written where it
+    /// is to stay: a plan is too large to be handed from function to function.
+    #[inline(always)]
+    fn plan_shape(&self, now: Instant, shape: Shape) -> Option<Plan> {
         let (window, edge) = self.rcv.offer(self.smss());
-        Plan {
+        let mut plan = Some(Plan {
             segment: Segment {
-                seq,
+                src_port: 0,
+                dst_port: 0,
+                seq: shape.seq,
                 ack: self.rcv.nxt,
-                flags,
+                flags: shape.flags,
                 window,
-                options,
-                ..Segment::default()
+                urgent: 0,
+                options: TcpOptions {
+                    mss: None,
+                    window_scale: None,
+                    sack_permitted: false,
+                    timestamps: self.ts.enabled.then(|| self.ts.option(now)),
+                    sack: SackBlocks::new(),
+                },
             },
-            payload_len,
-            what,
+            payload_len: shape.payload_len,
+            what: shape.what,
             edge,
+        });
+        if self.sends_sack()
+            && let Some(plan) = &mut plan
+        {
+            plan.segment.options.sack = self.rcv.sack_blocks();
         }
+        plan
     }
 
     //= rfc9293#section-3.10.5 (MUST)
@@ -271,16 +300,24 @@ impl Connection {
         }
     }
 
-    /// The options of a segment after the handshake.
-    fn options(&self, now: Instant) -> TcpOptions {
-        let mut options = TcpOptions::default();
-        if self.ts.enabled {
-            options.timestamps = Some(self.ts.option(now));
+    /// What options a segment sent now will have, in bytes.
+    #[inline]
+    fn options_len(&self) -> u32 {
+        let timestamps = self.ts.enabled.then(Timestamps::default);
+        if !self.sends_sack() {
+            return if timestamps.is_some() { TIMESTAMPS_LEN } else { 0 };
         }
-        if self.sack && self.rcv.has_early_data() {
-            options.sack = self.rcv.sack_blocks();
-        }
-        options
+        let options = TcpOptions {
+            timestamps,
+            sack: self.rcv.sack_blocks(),
+            ..TcpOptions::default()
+        };
+        options.encoded_len() as u32
+    }
+
+    #[inline]
+    fn sends_sack(&self) -> bool {
+        self.sack && self.rcv.has_early_data()
     }
 
     /// The number of a segment without text: SND.NXT, unless the peer has shut
