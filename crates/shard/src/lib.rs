@@ -1,12 +1,13 @@
 //! The poll loop that drives one stack on one core, and the mailbox into it.
 //!
 //! A [`Shard`] owns a NIC's queue pair, a stack and the application's
-//! [`Service`]. [`Shard::turn`] is one bounded turn of the loop: mailbox,
-//! reception, timers, application, transmission. Whoever calls it reads the
-//! clock, so a simulation drives the same loop under virtual time.
+//! [`Service`]. [`Shard::turn`] is one bounded turn of the loop: reception,
+//! timers, application, transmission. Whoever calls it reads the clock, so a
+//! simulation drives the same loop under virtual time.
 //!
-//! A `Shard` stays on the thread that made it; a [`Mailbox`] is the only way
-//! in from outside.
+//! A `Shard` stays on the thread that made it. A [`Mailbox`] is the way in from
+//! outside: the service holds the reading side and empties it in
+//! [`Service::on_turn`].
 #![forbid(unsafe_code)]
 
 mod mailbox;

@@ -1,4 +1,4 @@
-//! One turn after another: mailbox, receive, timers, application, transmit.
+//! One turn after another: receive, timers, application, transmit.
 //!
 //! Read first: DESIGN section 3. Each step of a turn is bounded by a constant,
 //! so that no kind of work starves another.
