@@ -141,6 +141,9 @@ impl Eal {
         config.vdevs.iter().for_each(Vdev::clear_stale_socket);
         let folder = RuntimeFolder::of(config);
         init(&arguments, huge)?;
+        // Nothing needs it any more unless something is in it (telemetry's socket), and a
+        // process that is killed later can't remove it.
+        folder.remove();
         let eal = Self(Arc::new(Inner {
             huge,
             vdevs: config.vdevs.clone(),
@@ -340,12 +343,16 @@ impl RuntimeFolder {
         };
         Self(base.join("dpdk").join(file_prefix(config)))
     }
+
+    /// An empty folder only: whatever is in it, somebody may still need.
+    fn remove(&self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
 }
 
 impl Drop for RuntimeFolder {
     fn drop(&mut self) {
-        // An empty folder only: whatever is in it, somebody may still need.
-        let _ = std::fs::remove_dir(&self.0);
+        self.remove();
     }
 }
 
