@@ -22,6 +22,8 @@ const FRAMES: u32 = 20_000;
 const WINDOW: u32 = 64;
 /// The echo's number of the last frame; no other frame has it.
 const GOODBYE: u32 = u32::MAX;
+/// The extension of the file by which that peer says that it is in full flow.
+const BABBLES: &str = "babbles";
 /// The number of every frame of a peer that gets killed.
 const VICTIMS: u32 = u32::MAX - 1;
 
@@ -65,7 +67,9 @@ fn run(case: &str, huge: HugePages) {
     let server = spawn("server");
     if case.ends_with("-killed") {
         let mut victim = spawn("victim");
-        std::thread::sleep(Duration::from_millis(1500));
+        let babbles = socket.with_extension(BABBLES);
+        assert!(until(20, || babbles.exists()), "the victim gets frames back");
+        let _ = std::fs::remove_file(babbles);
         victim.kill().expect("a child can be killed");
         victim.wait().expect("and waited for");
     }
@@ -227,6 +231,9 @@ fn segment(nic: &mut crore_dpdk::PortNic) {
         b'd', b'a', b't', b'a',
     ];
     let offload_checksum = nic.capabilities().tx_tcp_checksum;
+    // What was meant for a peer that is gone may be kept in front of it.
+    let there_is_room = until(10, || nic.flush(now()) == 0);
+    assert!(there_is_room, "the ring takes what was kept");
     let room = nic.reserve(bytes.len()).expect("room for one frame");
     room[..bytes.len()].copy_from_slice(&bytes);
     room[50..52].copy_from_slice(if offload_checksum {
@@ -247,10 +254,17 @@ fn segment(nic: &mut crore_dpdk::PortNic) {
 
 /// Sends and receives until it is killed.
 fn babble(nic: &mut crore_dpdk::PortNic) {
+    let mut back = 0;
     until(30, || {
         while send(nic, &frame(VICTIMS)) {}
         nic.flush(now());
-        receive(nic);
+        let before = back;
+        back += receive(nic).len();
+        if before < 10_000 && back >= 10_000 {
+            let socket = std::env::var(SOCKET).expect("told by the parent");
+            let babbles = std::path::Path::new(&socket).with_extension(BABBLES);
+            std::fs::write(babbles, "").expect("a file beside the socket");
+        }
         false
     });
 }
