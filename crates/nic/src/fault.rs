@@ -5,7 +5,7 @@
 //! corruption. Only bytes from the IP header on are changed, and the damage to a
 //! frame lies within eight bits, which the Internet checksum never misses
 //! (RFC 1071): a test may hold that no corrupted byte of a TCP stream is
-//! delivered.
+//! delivered, as long as only one wrapper on the way corrupts.
 //!
 //! Always true: with all probabilities and times 0, frames pass unchanged and in
 //! order; no direction holds more than [`HELD_MAX`] frames; one seed and the

@@ -1,0 +1,185 @@
+//! The tasks as an application of Crore's own stack.
+
+use crore_base::Instant;
+use crore_netbuf::Chunk;
+use crore_shard::Service;
+use crore_stack::{ConnId, Event, Read, SocketError, Stack};
+
+use crate::task::{Got, Verbs};
+use crate::tasks::Tasks;
+
+/// Enough half-open handshakes for every planned connection.
+const BACKLOG: u32 = 1024;
+
+/// The tasks of one host, driven by its stack's events.
+pub struct App {
+    end: crore_nic::sim::End,
+    tasks: Tasks,
+    /// The connection of each task, while it has one.
+    conns: Vec<Option<ConnId>>,
+    /// Whether anything was done since [`App::take_progress`].
+    progress: bool,
+    failure: Option<String>,
+}
+
+impl App {
+    /// Listens for every connection that the peer is to open.
+    pub fn new(end: crore_nic::sim::End, tasks: Tasks, stack: &mut Stack) -> Result<Self, String> {
+        for plan in tasks.plans() {
+            if !plan.is_opened_by(end) {
+                let address = plan.address(end);
+                stack
+                    .listen(address, BACKLOG)
+                    .map_err(|error| format!("listening on {address}: {error}"))?;
+            }
+        }
+        Ok(Self {
+            end,
+            conns: vec![None; tasks.plans().len()],
+            tasks,
+            progress: false,
+            failure: None,
+        })
+    }
+
+    /// The tasks.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// Whether anything was done since the last call.
+    pub fn take_progress(&mut self) -> bool {
+        core::mem::take(&mut self.progress)
+    }
+
+    /// The first thing that went wrong.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    fn note(&mut self, result: Result<(), String>) {
+        if let Err(what) = result {
+            self.failure.get_or_insert(what);
+        }
+    }
+
+    /// The number of the connection that a listener got, by the port it came to.
+    fn planned(&self, stack: &Stack, conn: ConnId) -> Option<usize> {
+        let tuple = stack.four_tuple(conn)?;
+        let mut plans = self.tasks.plans().iter();
+        let plan = plans.find(|plan| plan.address(self.end) == tuple.local())?;
+        (plan.address(self.end.other()) == tuple.remote()).then_some(plan.index)
+    }
+
+    fn on_opened(&mut self, stack: &mut Stack, now: Instant, conn: ConnId) -> Result<(), String> {
+        let index = match stack.user(conn) {
+            0 => self
+                .planned(stack, conn)
+                .ok_or_else(|| format!("{conn:?} was opened, which nobody planned"))?,
+            user => user as usize - 1,
+        };
+        stack.set_user(conn, index as u64 + 1);
+        self.conns[index] = Some(conn);
+        self.tasks.get(index).on_opened(now)
+    }
+
+    fn open_what_is_due(&mut self, stack: &mut Stack, now: Instant) -> Result<(), String> {
+        while let Some(plan) = self.tasks.next_to_open(now) {
+            let (local, remote) = (plan.address(self.end), plan.address(self.end.other()));
+            let conn = stack
+                .connect_from(now, local, remote)
+                .map_err(|error| format!("connecting {local} to {remote}: {error}"))?;
+            stack.set_user(conn, plan.index as u64 + 1);
+            self.conns[plan.index] = Some(conn);
+            self.progress = true;
+        }
+        Ok(())
+    }
+
+    fn pump(&mut self, stack: &mut Stack, now: Instant) -> Result<(), String> {
+        for (index, conn) in self.conns.iter_mut().enumerate() {
+            let Some(id) = *conn else { continue };
+            let task = self.tasks.get(index);
+            let mut socket = Socket { stack, conn: id, now };
+            self.progress |= task.pump(now, &mut socket)?;
+            if task.end().is_some() {
+                *conn = None;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Service for App {
+    fn on_event(&mut self, stack: &mut Stack, now: Instant, event: Event) {
+        let result = match event {
+            Event::Opened { conn, .. } => self.on_opened(stack, now, conn),
+            Event::Readable { conn } | Event::PeerClosed { conn } => match stack.user(conn) {
+                0 => Err(format!("{event:?} before it was opened")),
+                user => self.tasks.get(user as usize - 1).on_readable(),
+            },
+            Event::Writable { conn } => match stack.user(conn) {
+                0 => Err(format!("{event:?} before it was opened")),
+                user => self.tasks.get(user as usize - 1).on_writable(),
+            },
+            Event::Closed { reason, user, .. } => match user {
+                0 => Err(format!("{event:?} before it was opened")),
+                user => {
+                    self.conns[user as usize - 1] = None;
+                    self.tasks.get(user as usize - 1).on_closed(reason)
+                }
+            },
+        };
+        self.note(result);
+    }
+
+    fn on_turn(&mut self, stack: &mut Stack, now: Instant) {
+        let result = self
+            .open_what_is_due(stack, now)
+            .and_then(|()| self.pump(stack, now));
+        self.note(result);
+    }
+
+    fn next_wakeup(&self) -> Option<Instant> {
+        self.tasks.next_wakeup()
+    }
+}
+
+/// A connection of a stack, as a task sees it.
+struct Socket<'a> {
+    stack: &'a mut Stack,
+    conn: ConnId,
+    now: Instant,
+}
+
+impl Verbs for Socket<'_> {
+    fn write(&mut self, data: &[u8], zero_copy: bool) -> Option<usize> {
+        let result = if zero_copy {
+            self.stack.write_chunk(self.conn, Chunk::copy_from(data))
+        } else {
+            self.stack.write(self.conn, data)
+        };
+        result.ok()
+    }
+
+    fn read(&mut self) -> Got {
+        match self.stack.read(self.conn) {
+            Ok(Read::Data(chunk)) => Got::Data(chunk),
+            Ok(Read::WouldBlock) => Got::Nothing,
+            Ok(Read::Eof) => Got::Eof,
+            Err(SocketError::Gone | SocketError::WriteClosed | SocketError::ReadClosed) => Got::Broken,
+        }
+    }
+
+    fn shutdown_write(&mut self) {
+        self.stack.shutdown_write(self.conn);
+    }
+
+    fn close(&mut self) {
+        self.stack.close(self.now, self.conn);
+    }
+
+    fn abort(&mut self) {
+        self.stack.abort(self.conn);
+    }
+}

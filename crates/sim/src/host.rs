@@ -1,0 +1,169 @@
+//! One of the two hosts of a world, whichever stack it runs.
+
+use crore_base::{DropCounters, Duration, Instant};
+use crore_nic::fault::{FaultNic, FaultStats};
+use crore_nic::sim::{End, SimNic};
+use crore_nic::{Capabilities, Nic, RxFrame, TxMeta};
+use crore_shard::Shard;
+use crore_stack::{Stack, StackConfig};
+
+use crate::app::App;
+use crate::clock::ClockedNic;
+use crate::tasks::Tasks;
+
+/// An end of the link, with faults around it or as it is.
+pub enum LinkNic {
+    /// As it is, with the offloads that the link offers.
+    Plain(SimNic),
+    /// With faults, and therefore without offloads.
+    Faulty(Box<FaultNic<SimNic>>),
+}
+
+impl LinkNic {
+    /// What the faults did, and how many frames they hold.
+    pub fn faults(&self) -> (FaultStats, usize) {
+        match self {
+            Self::Plain(_) => (FaultStats::default(), 0),
+            Self::Faulty(nic) => (nic.stats(), nic.held()),
+        }
+    }
+
+    fn as_nic(&self) -> &dyn Nic {
+        match self {
+            Self::Plain(nic) => nic,
+            Self::Faulty(nic) => nic,
+        }
+    }
+
+    fn as_nic_mut(&mut self) -> &mut dyn Nic {
+        match self {
+            Self::Plain(nic) => nic,
+            Self::Faulty(nic) => nic,
+        }
+    }
+}
+
+impl Nic for LinkNic {
+    fn capabilities(&self) -> &Capabilities {
+        self.as_nic().capabilities()
+    }
+
+    fn rx_burst(&mut self, now: Instant, into: &mut Vec<RxFrame>) -> usize {
+        self.as_nic_mut().rx_burst(now, into)
+    }
+
+    fn reserve(&mut self, len: usize) -> Option<&mut [u8]> {
+        self.as_nic_mut().reserve(len)
+    }
+
+    fn commit(&mut self, len: usize, meta: TxMeta) {
+        self.as_nic_mut().commit(len, meta);
+    }
+
+    fn flush(&mut self, now: Instant) -> usize {
+        self.as_nic_mut().flush(now)
+    }
+
+    fn rx_pressure(&self) -> bool {
+        self.as_nic().rx_pressure()
+    }
+
+    fn next_arrival(&self) -> Option<Instant> {
+        self.as_nic().next_arrival()
+    }
+}
+
+/// What a world asks of a host. All times are the world's.
+pub trait Host {
+    /// One turn; says whether anything happened.
+    fn turn(&mut self, now: Instant) -> Result<bool, String>;
+    /// When the next turn is due if nothing is received until then.
+    fn next_wakeup(&mut self, now: Instant) -> Option<Instant>;
+    /// The tasks at work here.
+    fn tasks(&self) -> &Tasks;
+    /// Connections that the stack still holds, in whatever state.
+    fn connections(&self) -> usize;
+    /// What the stack threw away; empty for a stack that doesn't count.
+    fn drops(&self) -> DropCounters;
+    /// What the faults did here, and how many frames they hold.
+    fn faults(&self) -> (FaultStats, usize);
+    /// Connections that ended by a reset, a refusal or a time-out, whether their
+    /// application still heard of it or not.
+    fn broken(&self) -> u64;
+    /// What should be zero at the end and is not.
+    fn leftovers(&self) -> Vec<String>;
+}
+
+/// A host that runs Crore.
+pub struct CroreHost {
+    shard: Shard<ClockedNic<LinkNic>, App>,
+    ahead: Duration,
+}
+
+impl CroreHost {
+    /// A host at `end` whose clock is `ahead` of the world's.
+    pub fn new(
+        end: End,
+        nic: LinkNic,
+        config: StackConfig,
+        key: [u8; 16],
+        ahead: Duration,
+        tasks: Tasks,
+    ) -> Result<Self, String> {
+        let nic = ClockedNic::new(nic, ahead);
+        let mut stack = Stack::new(config, nic.capabilities(), key).map_err(|error| error.to_string())?;
+        let app = App::new(end, tasks, &mut stack)?;
+        Ok(Self {
+            shard: Shard::new(nic, stack, app),
+            ahead,
+        })
+    }
+}
+
+impl Host for CroreHost {
+    fn turn(&mut self, now: Instant) -> Result<bool, String> {
+        let turn = self.shard.turn(now + self.ahead);
+        let progress = self.shard.service_mut().take_progress() || !turn.is_idle();
+        match self.shard.service().failure() {
+            Some(what) => Err(what.to_owned()),
+            None => Ok(progress),
+        }
+    }
+
+    fn next_wakeup(&mut self, now: Instant) -> Option<Instant> {
+        let wakeup = self.shard.next_wakeup(now + self.ahead)?;
+        Some(wakeup - self.ahead)
+    }
+
+    fn tasks(&self) -> &Tasks {
+        self.shard.service().tasks()
+    }
+
+    fn connections(&self) -> usize {
+        self.shard.stack().connections()
+    }
+
+    fn drops(&self) -> DropCounters {
+        self.shard.stack().counters().drops.clone()
+    }
+
+    fn faults(&self) -> (FaultStats, usize) {
+        self.shard.nic().inner().faults()
+    }
+
+    fn broken(&self) -> u64 {
+        self.shard.stack().counters().broken
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        let stack = self.shard.stack();
+        let mut left = Vec::new();
+        if stack.connections() != 0 {
+            left.push(format!("{} connections", stack.connections()));
+        }
+        if stack.received_held() != 0 {
+            left.push(format!("{} received bytes charged", stack.received_held()));
+        }
+        left
+    }
+}

@@ -1,0 +1,161 @@
+//! `vopr`: runs simulated worlds from seeds until one fails.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use crore_sim::{Failure, Kind, Report, Scenario, run};
+use serde::Serialize;
+
+/// Plays two hosts against each other under virtual time, seed by seed.
+///
+/// Every seed determines a scenario: the link between the hosts, what goes
+/// wrong on it, their configuration, and the transfers that their applications
+/// make. Every byte, every ending and every buffer is checked. The same seed
+/// always gives the same frames at the same (virtual) times.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:
+  vopr --seeds 1000             run seeds 0 to 999, stop at the first failure
+  vopr --seeds 500 --start 7000 run seeds 7000 to 7499
+  vopr --seed 7123              replay one seed; a failure shows its last frames
+  vopr --seed 7123 --trace      replay it and print every frame
+  vopr --seeds 200 --kind storm only one family of scenarios
+
+The exit code is 0 when every seed passed and 1 when one failed."
+)]
+struct Arguments {
+    /// Replay one seed.
+    #[arg(long, value_name = "S", conflicts_with_all = ["seeds", "start"])]
+    seed: Option<u64>,
+    /// How many seeds to run.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    seeds: u64,
+    /// The first seed to run.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    start: u64,
+    /// Draw scenarios of this family only (by default each seed draws its own).
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
+    /// Go on after a failure, and list all failing seeds at the end.
+    #[arg(long)]
+    keep_going: bool,
+    /// Run each seed twice and compare the traces.
+    #[arg(long)]
+    twice: bool,
+    /// Print every frame.
+    #[arg(long)]
+    trace: bool,
+    /// Print the summary as JSON on standard output; progress goes to standard error.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What came of it all.
+#[derive(Serialize, Default)]
+struct Summary {
+    seeds: u64,
+    failed: Vec<u64>,
+    frames: u64,
+    bytes: u64,
+    faults: u64,
+    virtual_seconds: f64,
+    wall_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<Report>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let seeds = match arguments.seed {
+        Some(seed) => seed..seed.saturating_add(1),
+        None => arguments.start..arguments.start.saturating_add(arguments.seeds),
+    };
+    let (started, mut spoke) = (Instant::now(), Instant::now());
+    let mut summary = Summary::default();
+    for seed in seeds {
+        let scenario = match arguments.kind {
+            Some(kind) => Scenario::of(kind, seed),
+            None => Scenario::from_seed(seed),
+        };
+        summary.seeds += 1;
+        match play(&scenario, &arguments) {
+            Ok(report) => {
+                summary.frames += report.frames;
+                summary.bytes += report.bytes;
+                summary.faults += report.faults;
+                summary.virtual_seconds += report.virtual_nanos as f64 / 1e9;
+                summary.last = Some(report);
+            }
+            Err(failure) => {
+                eprintln!("{failure}\nreplay: vopr --seed {seed}{}", kind_flag(&arguments));
+                summary.failed.push(seed);
+                if !arguments.keep_going {
+                    break;
+                }
+            }
+        }
+        if spoke.elapsed().as_secs() >= 2 {
+            spoke = Instant::now();
+            eprintln!(
+                "seed {seed}: {} run, {} failed",
+                summary.seeds,
+                summary.failed.len()
+            );
+        }
+    }
+    summary.wall_seconds = started.elapsed().as_secs_f64();
+    conclude(&summary, &arguments);
+    ExitCode::from(u8::from(!summary.failed.is_empty()))
+}
+
+fn play(scenario: &Scenario, arguments: &Arguments) -> Result<Report, Box<Failure>> {
+    let report = run(scenario, arguments.trace)?;
+    if arguments.twice {
+        let again = run(scenario, false)?;
+        if again != report {
+            return Err(Box::new(Failure {
+                seed: scenario.seed,
+                scenario: scenario.describe(),
+                at: crore_base::Instant::from_nanos(report.virtual_nanos),
+                what: format!("not repeatable: {report:?}, then {again:?}"),
+                state: Vec::new(),
+                trace: Vec::new(),
+            }));
+        }
+    }
+    Ok(report)
+}
+
+fn kind_flag(arguments: &Arguments) -> String {
+    use clap::ValueEnum;
+    let name = arguments.kind.and_then(|kind| kind.to_possible_value());
+    name.map_or_else(String::new, |value| format!(" --kind {}", value.get_name()))
+}
+
+fn conclude(summary: &Summary, arguments: &Arguments) {
+    if arguments.json {
+        match serde_json::to_string_pretty(summary) {
+            Ok(text) => println!("{text}"),
+            Err(error) => eprintln!("the summary can't be printed: {error}"),
+        }
+        return;
+    }
+    if let (Some(_), Some(report)) = (arguments.seed, &summary.last) {
+        println!("{}", report.scenario);
+        println!("trace hash {:016x}, drops {:?}", report.trace_hash, report.drops);
+    }
+    println!(
+        "{} seeds, {} failed {:?}: {} frames ({} lost or damaged), {} bytes checked, {:.1} s of virtual time in {:.1} s",
+        summary.seeds,
+        summary.failed.len(),
+        summary.failed,
+        summary.frames,
+        summary.faults,
+        summary.bytes,
+        summary.virtual_seconds,
+        summary.wall_seconds,
+    );
+}

@@ -1,0 +1,253 @@
+//! One scenario from start to verdict.
+
+use crore_base::{DropCounters, DropReason, Duration, Instant};
+use crore_netbuf::live_heap_blocks;
+use crore_nic::fault::FaultStats;
+use crore_nic::sim::{Counters, End};
+use serde::Serialize;
+
+use crate::scenario::{Kind, Scenario};
+use crate::trace::Trace;
+use crate::world::World;
+
+/// Lines of trace that a failure shows.
+const SHOWN: usize = 60;
+
+/// How a run went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The scenario's seed.
+    pub seed: u64,
+    /// The scenario in a line.
+    pub scenario: String,
+    /// The hash over every frame with its time: equal for equal runs.
+    pub trace_hash: u64,
+    /// The world's time at the end, in nanoseconds.
+    pub virtual_nanos: u64,
+    /// Frames that entered the link.
+    pub frames: u64,
+    /// Bytes that applications received and checked.
+    pub bytes: u64,
+    /// Frames that faults lost or damaged.
+    pub faults: u64,
+    /// Turns that the hosts took.
+    pub turns: u64,
+    /// Ends whose sequence numbers wrapped in the first connection's transfer.
+    pub wraps: u64,
+    /// SYN-ACKs from the left and from the right: both in a simultaneous open.
+    pub syn_acks: [u64; 2],
+    /// Frames that the stacks threw away, by reason.
+    pub drops: Vec<(&'static str, u64)>,
+}
+
+/// Why a run failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The scenario's seed.
+    pub seed: u64,
+    /// The scenario in a line.
+    pub scenario: String,
+    /// When, by the world's clock.
+    pub at: Instant,
+    /// What went wrong.
+    pub what: String,
+    /// Where everything stood.
+    pub state: Vec<String>,
+    /// The last frames.
+    pub trace: Vec<String>,
+}
+
+impl core::fmt::Display for Failure {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        for line in &self.trace {
+            writeln!(f, "  {line}")?;
+        }
+        for line in &self.state {
+            writeln!(f, "  {line}")?;
+        }
+        writeln!(f, "seed {} ({})", self.seed, self.scenario)?;
+        write!(f, "failed at {:?}: {}", self.at, self.what)
+    }
+}
+
+/// Runs `scenario`. `live` prints every frame.
+pub fn run(scenario: &Scenario, live: bool) -> Result<Report, Box<Failure>> {
+    let blocks = live_heap_blocks();
+    let failure = |at, what| Failure {
+        seed: scenario.seed,
+        scenario: scenario.describe(),
+        at,
+        what,
+        state: Vec::new(),
+        trace: Vec::new(),
+    };
+    let early = |what| Box::new(failure(Instant::ZERO, what));
+    let ahead = clocks(scenario).map_err(early)?;
+    let mut world = World::new(scenario, ahead, Trace::new(SHOWN, live)).map_err(early)?;
+    let result = world.run().and_then(|()| judge(scenario, &world));
+    let result = match result {
+        Ok(()) => Ok(report(scenario, &world)),
+        Err(what) => {
+            let mut failure = failure(world.now(), what);
+            failure.state = state(&world);
+            failure.trace = world.trace().lines().map(str::to_owned).collect();
+            Err(Box::new(failure))
+        }
+    };
+    drop(world);
+    let left = live_heap_blocks() - blocks;
+    match result {
+        Ok(_) if left != 0 => Err(early(format!("{left} chunks leaked"))),
+        other => other,
+    }
+}
+
+/// By how much each host's clock is to be ahead, so that its first connection's
+/// sequence numbers wrap where the scenario wants it: a dry run tells what they
+/// would be, and RFC 6528's clock ticks once in 4 microseconds.
+fn clocks(scenario: &Scenario) -> Result<[Duration; 2], String> {
+    const TICK: u64 = 4_000;
+    let mut ahead = [scenario.hosts[0].ahead, scenario.hosts[1].ahead];
+    if scenario.hosts.iter().all(|host| host.wraps_after.is_none()) {
+        return Ok(ahead);
+    }
+    let mut rehearsal = scenario.clone();
+    rehearsal.disturbances.clear();
+    for host in &mut rehearsal.hosts {
+        host.rx = Default::default();
+        host.tx = Default::default();
+    }
+    let mut world = World::new(&rehearsal, [Duration::ZERO; 2], Trace::new(0, false))?;
+    world.run()?;
+    for end in [End::Left, End::Right] {
+        let wanted = scenario.host(end).wraps_after;
+        let seen = world.trace().first_syn(end);
+        if let (Some(before_wrap), Some((_, iss))) = (wanted, seen) {
+            let ticks = 0u32.wrapping_sub(before_wrap).wrapping_sub(iss.0);
+            ahead[end as usize] = Duration::from_nanos(u64::from(ticks) * TICK);
+        }
+    }
+    Ok(ahead)
+}
+
+/// What is wrong with a world that came to its end.
+fn judge(scenario: &Scenario, world: &World) -> Result<(), String> {
+    let gave_up = |end| world.host(end).drops().get(DropReason::NeighborUnreachable) > 0;
+    let may_be_unreachable = gave_up(End::Left) || gave_up(End::Right);
+    for end in [End::Left, End::Right] {
+        let host = world.host(end);
+        if scenario.must_succeed {
+            host.tasks()
+                .verdict(world.host(end.other()).tasks(), may_be_unreachable)?;
+        }
+        if scenario.must_succeed && scenario.is_clean() && !may_be_unreachable && host.broken() != 0 {
+            return Err(format!("{end:?} has {} broken connections", host.broken()));
+        }
+        let left = host.leftovers();
+        if !left.is_empty() {
+            return Err(format!("left behind at {end:?}: {}", left.join(", ")));
+        }
+        let Counters { oversize, .. } = world.link().counters(end);
+        if oversize != 0 {
+            return Err(format!("{end:?} asked for {oversize} frames beyond the MTU"));
+        }
+        judge_drops(scenario, end, &host.drops())?;
+    }
+    Ok(())
+}
+
+/// Drops that nothing in the scenario can explain are bugs.
+fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<(), String> {
+    use DropReason as R;
+    for (reason, count) in drops.nonzero() {
+        let explained = match reason {
+            R::Truncated
+            | R::MalformedIp
+            | R::BadIpChecksum
+            | R::Fragment
+            | R::NotOurAddress
+            | R::BadSourceAddress
+            | R::UnknownProtocol
+            | R::MalformedTcp
+            | R::BadTcpChecksum
+            | R::PartialTcpChecksum
+            | R::MalformedIcmp
+            | R::OffLinkNeighbor => scenario.corrupts(),
+            R::UnknownEtherType
+            | R::MalformedArp
+            | R::NotForThisStation
+            | R::BacklogFull
+            | R::ConnectionsExhausted
+            | R::ReceiveBudget
+            | R::NoRoute
+            | R::FrameTooLarge
+            | R::ReplyRateLimited
+            | R::ControlQueueFull => false,
+            // smoltcp announces itself as a router's solicitor, joins groups, and pings nobody.
+            R::UnhandledIcmp => scenario.corrupts() || scenario.kind.is_foreign(),
+            R::NeighborUnreachable | R::TxBufferExhausted => !scenario.is_undisturbed(),
+            R::BadFlags | R::MissingAck => scenario.kind.is_foreign(),
+            R::DataAfterClose | R::NoSuchConnection => {
+                !scenario.is_clean() || !scenario.is_undisturbed() || scenario.kind.is_foreign()
+            }
+            R::SynInConnection => !scenario.is_undisturbed() || scenario.kind == Kind::SimultaneousOpen,
+            R::PawsRejected | R::UnacceptableAck | R::ResetOutOfPlace => {
+                !scenario.is_undisturbed() || scenario.kind.is_foreign() || !scenario.is_clean()
+            }
+            R::Duplicate | R::OutOfWindow | R::ReassemblyFull => true,
+        };
+        if !explained {
+            return Err(format!("{end:?} dropped {count} as {}", reason.name()));
+        }
+    }
+    Ok(())
+}
+
+fn report(scenario: &Scenario, world: &World) -> Report {
+    let mut drops = DropCounters::new();
+    let (mut bytes, mut frames, mut faults, mut wraps) = (0, 0, 0, 0);
+    let trace = world.trace();
+    for end in [End::Left, End::Right] {
+        let host = world.host(end);
+        drops.merge(&host.drops());
+        bytes += host.tasks().received();
+        frames += world.link().counters(end).sent;
+        let (FaultStats { rx, tx }, _) = host.faults();
+        faults += rx.lost + rx.corrupted + tx.lost + tx.corrupted;
+        let sent = scenario.connections.first().map_or(0, |plan| plan.end(end).send);
+        let iss = trace.first_syn(end).map_or(0, |(_, iss)| u64::from(iss.0));
+        wraps += u64::from(iss + sent > u64::from(u32::MAX));
+    }
+    Report {
+        seed: scenario.seed,
+        scenario: scenario.describe(),
+        trace_hash: world.link().trace_hash(),
+        virtual_nanos: world.now().as_nanos(),
+        frames,
+        bytes,
+        faults,
+        turns: world.turns(),
+        wraps,
+        syn_acks: [trace.syn_acks(End::Left), trace.syn_acks(End::Right)],
+        drops: drops.nonzero().map(|(reason, n)| (reason.name(), n)).collect(),
+    }
+}
+
+fn state(world: &World) -> Vec<String> {
+    let mut lines = Vec::new();
+    for end in [End::Left, End::Right] {
+        let host = world.host(end);
+        lines.extend(host.tasks().describe());
+        let drops: Vec<_> = host
+            .drops()
+            .nonzero()
+            .map(|(r, n)| format!("{} {n}", r.name()))
+            .collect();
+        let drops = drops.join(", ");
+        lines.push(format!(
+            "{end:?} holds {} connections; drops: {drops}",
+            host.connections()
+        ));
+    }
+    lines
+}

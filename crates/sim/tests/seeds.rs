@@ -1,0 +1,172 @@
+//! Each family of scenarios from fixed seeds, and a few that nobody has run before.
+//!
+//! A failing seed is replayed with `cargo run -p crore-sim --bin vopr -- --seed S`.
+
+use crore_base::Duration;
+use crore_nic::fault::Faults;
+use crore_nic::sim::End;
+use crore_sim::{Disturbance, Kind, Report, Scenario, StackPlan, run};
+
+/// Runs the seeds of a family, each of them twice where `twice` says so.
+fn play(kind: Kind, seeds: core::ops::Range<u64>) -> Vec<Report> {
+    let play_one = |seed| match run(&Scenario::of(kind, seed), false) {
+        Ok(report) => report,
+        Err(failure) => panic!("{failure}"),
+    };
+    seeds.map(play_one).collect()
+}
+
+/// The total over several runs.
+fn total(reports: &[Report], of: impl Fn(&Report) -> u64) -> u64 {
+    reports.iter().map(of).sum()
+}
+
+#[test]
+fn transfers_over_a_plain_link_lose_nothing() {
+    let reports = play(Kind::Calm, 0..12);
+    assert!(
+        total(&reports, |r| r.bytes) > 1_000_000,
+        "something was transferred"
+    );
+    assert_eq!(total(&reports, |r| r.faults), 0, "and nothing disturbed it");
+}
+
+#[test]
+fn transfers_survive_loss_duplication_reordering_and_corruption() {
+    let reports = play(Kind::Storm, 0..30);
+    assert!(
+        total(&reports, |r| r.bytes) > 1_000_000,
+        "something was transferred"
+    );
+    assert!(total(&reports, |r| r.faults) > 1_000, "through a storm");
+}
+
+#[test]
+fn windows_of_a_few_bytes_and_slow_readers_get_everything_through() {
+    let reports = play(Kind::TinyWindows, 0..60);
+    assert!(total(&reports, |r| r.bytes) > 10_000, "byte by byte");
+}
+
+#[test]
+fn sequence_numbers_wrap_in_the_middle_of_a_transfer() {
+    let reports = play(Kind::SequenceWrap, 0..20);
+    assert!(
+        total(&reports, |r| r.wraps) >= 20,
+        "in both directions of most of them"
+    );
+}
+
+#[test]
+fn a_half_closed_connection_carries_the_other_direction() {
+    play(Kind::HalfClose, 0..15);
+}
+
+#[test]
+fn two_hosts_may_open_the_same_connection_at_once() {
+    let reports = play(Kind::SimultaneousOpen, 0..15);
+    let crossed = |r: &&Report| r.syn_acks[0] > 0 && r.syn_acks[1] > 0;
+    assert!(
+        reports.iter().filter(crossed).count() >= 12,
+        "SYNs crossed in most of them"
+    );
+}
+
+#[test]
+fn resets_and_early_closes_leave_nothing_behind() {
+    play(Kind::Abort, 0..30);
+}
+
+#[test]
+fn a_link_that_goes_down_for_ever_ends_every_connection() {
+    let reports = play(Kind::Blackhole, 0..20);
+    assert!(total(&reports, |r| r.frames) > 1_000, "after they had begun");
+}
+
+#[test]
+fn a_host_without_transmit_buffers_loses_no_byte() {
+    play(Kind::DryPool, 0..12);
+}
+
+#[test]
+fn another_tcp_connects_to_this_one() {
+    let reports = play(Kind::ForeignClient, 0..20);
+    assert!(total(&reports, |r| r.bytes) > 1_000_000, "and is served");
+}
+
+#[test]
+fn this_tcp_connects_to_another_one() {
+    let reports = play(Kind::ForeignServer, 0..20);
+    assert!(total(&reports, |r| r.bytes) > 1_000_000, "and is served");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace_and_another_one_another() {
+    for kind in Kind::ALL {
+        let [first, again] = [0, 1].map(|_| play(kind, 5..7));
+        assert_eq!(first, again, "{kind:?} is repeatable");
+        assert_ne!(
+            first[0].trace_hash, first[1].trace_hash,
+            "{kind:?} depends on the seed"
+        );
+    }
+}
+
+#[test]
+fn megabytes_each_way_over_a_lossy_link_arrive_intact() {
+    let faults = Faults {
+        loss: 0.05,
+        duplicate: 0.05,
+        reorder: 0.05,
+        corrupt: 0.05,
+        ..Faults::default()
+    };
+    let mut scenario = Scenario::plain(1, 4 << 20, 4 << 20);
+    scenario.hosts[1].rx = faults;
+    scenario.hosts[1].tx = Faults {
+        corrupt: 0.0,
+        ..faults
+    };
+    let report = run(&scenario, false).unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(report.bytes, 8 << 20, "all of it");
+}
+
+#[test]
+fn a_peer_that_vanishes_is_given_up() {
+    let mut scenario = Scenario::plain(2, 50_000_000, 0);
+    scenario.link.rate = Some(125_000_000);
+    scenario.disturbances = vec![(Duration::from_millis(100), Disturbance::Down(true))];
+    scenario.must_succeed = false;
+    for host in &mut scenario.hosts {
+        if let StackPlan::Crore(config) = &mut host.stack {
+            config.tcp.keepalive = Some(Duration::from_secs(10));
+        }
+    }
+    let report = run(&scenario, false).unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(report.virtual_nanos > 1_000_000_000, "not at the first time-out");
+    assert!(report.bytes < 50_000_000, "it did vanish in the middle");
+}
+
+#[test]
+fn the_harness_notices_a_transfer_that_does_not_end() {
+    let mut scenario = Scenario::plain(3, 1_000_000, 0);
+    scenario.link.delay = Duration::from_millis(5);
+    scenario.disturbances = vec![(Duration::from_millis(20), Disturbance::Dry(End::Left, true))];
+    let failure = run(&scenario, false).expect_err("a host without buffers for ever gets nowhere");
+    assert!(!failure.trace.is_empty(), "and shows the last frames: {failure}");
+    assert!(
+        failure.to_string().contains("connection 0 Left"),
+        "and where it stood: {failure}"
+    );
+}
+
+#[test]
+fn seeds_that_nobody_has_run_before() {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let start = now.map_or(0, |since| since.as_secs()) * 1_000;
+    println!("fresh seeds {start}..{}", start + 20);
+    for seed in start..start + 20 {
+        if let Err(failure) = run(&Scenario::from_seed(seed), false) {
+            panic!("{failure}");
+        }
+    }
+}
