@@ -167,7 +167,7 @@ fn wrk_with_a_thousand_connections_sees_no_socket_error(wire: Wire) {
             "-c",
             "1000",
             "-d",
-            &format!("{}s", load_seconds().div_ceil(2)),
+            &format!("{}s", load_seconds()),
             "--timeout",
             "10s",
             &url,
