@@ -161,7 +161,8 @@ impl Connection {
     pub fn abort(&mut self) {
         self.released = true;
         match self.state {
-            State::Closed => {}
+            // What came before an orderly end may still wait for the reader.
+            State::Closed => self.rcv.clear(),
             State::SynSent | State::Closing | State::LastAck | State::TimeWait => {
                 self.fail(CloseReason::Aborted);
             }

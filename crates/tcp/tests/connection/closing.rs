@@ -272,6 +272,24 @@ fn the_end_waits_for_the_reader() {
 }
 
 #[test]
+fn aborting_after_an_orderly_end_gives_back_what_was_not_read() {
+    let mut lone = Lone::established(plain());
+    lone.recv(&seg(FIN | ACK, 1, 1), b"last words");
+    lone.conn.shutdown_write();
+    lone.out();
+    lone.recv(&seg(ACK, 12, 2), b"");
+    assert_eq!(lone.conn.state(), State::Closed, "both have finished");
+    lone.conn.abort();
+    assert_eq!(lone.conn.received_footprint(), 0, "nobody will read it");
+    assert_eq!(
+        lone.events(),
+        [Event::Closed(CloseReason::Finished)],
+        "the end was an orderly one"
+    );
+    assert!(lone.conn.is_closed(), "nothing is left");
+}
+
+#[test]
 fn aborting_resets_where_the_peer_may_still_wait() {
     use State::*;
     for (state, says) in [
