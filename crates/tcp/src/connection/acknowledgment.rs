@@ -124,7 +124,6 @@ impl Connection {
             return;
         }
         if self.sack {
-            self.recovery.high_rxt = self.recovery.high_rxt.max(una);
             self.measure_pipe();
         } else {
             //= rfc6582#section-3.2 (SHOULD)

@@ -139,6 +139,25 @@ fn with_sack_all_holes_are_filled_at_once() {
 }
 
 #[test]
+fn recovery_sends_as_much_as_the_halved_window_holds() {
+    // The first half of 20 is lost; six and a bit are thought to be on their way.
+    let mut lone = sack_flight(20);
+    lone.recv(&sacks(1, &[(1 + 10 * M, 1 + 14 * M - 500)]), b"");
+    assert_eq!(lone.conn.stats().cwnd, 10 * M, "half of what was in flight");
+    let holes =
+        |from: u32, n: u32| -> Vec<_> { (from..from + n).map(|i| (1 + i * M, usize::from(MSS))).collect() };
+    assert_eq!(
+        lone.data(),
+        holes(0, 3),
+        "RFC 6675: up to the window, whole segments"
+    );
+    lone.recv(&sacks(1, &[(1 + 10 * M, 1 + 14 * M)]), b"");
+    assert_eq!(lone.data(), holes(3, 1), "as much as has left the network");
+    lone.recv(&sacks(1, &[(1 + 10 * M, 1 + 16 * M)]), b"");
+    assert_eq!(lone.data(), holes(4, 2), "no more, no less");
+}
+
+#[test]
 fn the_scoreboard_alone_may_show_a_loss() {
     let mut lone = sack_flight(10);
     // One ACK that covers a whole burst.
@@ -172,6 +191,14 @@ fn a_receiver_that_takes_its_word_back_gets_everything_again() {
     lone.wait();
     // It had dropped all that it SACKed: each ACK moves by one segment.
     let mut sent = lone.data();
+    lone.recv(&seg(ACK, 1, 1 + M), b"");
+    let next = lone.data();
+    assert_eq!(
+        next,
+        [(1 + M, MSS.into()), (1 + 2 * M, MSS.into())],
+        "what was SACKed before is not passed over"
+    );
+    sent.extend(next);
     while lone.conn.snd_una() != lone.conn.snd_nxt() {
         let una = ISS.distance_to(lone.conn.snd_una());
         lone.recv(&seg(ACK, 1, una + M), b"");

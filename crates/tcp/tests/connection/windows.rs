@@ -109,6 +109,89 @@ fn acknowledgments_pass_while_both_windows_are_shut() {
 }
 
 #[test]
+fn a_bare_ack_stays_where_a_peer_with_a_shut_window_takes_it() {
+    let mut lone = Lone::established(plain());
+    lone.recv(&window(1, 0), b"");
+    lone.conn.write(b"hello").expect("open");
+    lone.wait();
+    assert_eq!(
+        lone.data(),
+        [(1, 1)],
+        "a probe is out, which the peer does not take"
+    );
+    lone.recv(
+        &Segment {
+            window: 0,
+            ..seg(ACK, 1, 1)
+        },
+        b"text",
+    );
+    let ack = lone.out();
+    assert_eq!(
+        (ack[0].seq, ack[0].ack),
+        (1, 5),
+        "numbered 2 it would lie beyond the peer's window, and its ACK be lost on it"
+    );
+}
+
+#[test]
+fn a_late_segment_does_not_undo_a_newer_window() {
+    let mut lone = Lone::established(plain());
+    let older = Segment {
+        window: 100,
+        ..seg(ACK, 1, 1)
+    };
+    let newer = Segment {
+        window: 9_000,
+        ..seg(ACK, 4, 1)
+    };
+    lone.recv(&newer, b"def");
+    lone.recv(&older, b"abc");
+    assert_eq!(
+        lone.conn.stats().send_window,
+        9_000,
+        "RFC 9293: by SND.WL1 and SND.WL2"
+    );
+    assert_eq!(lone.read_all(), b"abcdef", "though its text counts");
+    lone.conn.write(&[1; 500]).expect("open");
+    lone.out();
+    let acks_more = Segment {
+        window: 8_000,
+        ..seg(ACK, 1, 301)
+    };
+    lone.recv(&acks_more, b"abc");
+    assert_eq!(
+        lone.conn.stats().send_window,
+        9_000,
+        "wholly old text is not looked at"
+    );
+}
+
+#[test]
+fn an_older_segment_that_acknowledges_more_does_not_widen_the_window() {
+    let mut lone = Lone::established(plain());
+    lone.conn.write(&[1; 3_000]).expect("open");
+    lone.out();
+    // The peer allows up to 4,001, in two words; the one with the smaller
+    // number, sent later, comes later.
+    lone.recv(
+        &Segment {
+            window: 4_000,
+            ..seg(ACK, 4, 1)
+        },
+        b"def",
+    );
+    lone.recv(
+        &Segment {
+            window: 1_000,
+            ..seg(ACK, 1, 3_001)
+        },
+        b"abc",
+    );
+    assert_eq!(lone.conn.stats().send_window, 1_000, "still up to 4,001");
+}
+
+#[test]
 fn a_lost_window_update_is_found_out_by_a_probe() {
     let small = Config {
         receive_buffer: 5_000,
