@@ -32,6 +32,17 @@ pub fn sum(data: &[u8]) -> u32 {
     u32::from(u16::from_be(fold64(total)))
 }
 
+/// [`sum`] for an IPv4 header without options, which each packet has.
+#[inline(always)]
+pub(crate) fn sum_ipv4_header(header: &[u8; 20]) -> u32 {
+    let (words, _) = header.as_chunks::<4>();
+    let mut total = 0;
+    for word in words {
+        total += u64::from(u32::from_ne_bytes(*word));
+    }
+    u32::from(u16::from_be(fold64(total)))
+}
+
 /// Adds 64-bit words with end-around carry: the same sum modulo 0xffff.
 #[inline]
 fn sum_short(data: &[u8]) -> u64 {

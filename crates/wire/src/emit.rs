@@ -163,7 +163,7 @@ pub(crate) fn write_headers<'a>(
             header[12..16].copy_from_slice(&src.octets());
             header[16..20].copy_from_slice(&dst.octets());
             if checksum != TxChecksum::Offload {
-                let sum = checksum::finish(checksum::sum(header));
+                let sum = checksum::finish(checksum::sum_ipv4_header(header));
                 header[10..12].copy_from_slice(&sum.to_be_bytes());
             }
             Some(payload)

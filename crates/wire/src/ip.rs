@@ -56,7 +56,7 @@ pub(crate) fn parse_v4(frame: &[u8], rx: RxChecksum) -> Result<IpPacket, DropRea
     }
     if matches!(rx, RxChecksum::Unknown | RxChecksum::Bad) {
         let partial = if header_len == header.len() {
-            checksum::sum(header)
+            checksum::sum_ipv4_header(header)
         } else {
             checksum::sum(&packet[..header_len])
         };

@@ -24,6 +24,9 @@ const SACK_PERMITTED: u8 = 4;
 const SACK: u8 = 5;
 const TIMESTAMPS: u8 = 8;
 
+/// Length of timestamps with the NOPs that align them.
+const TIMESTAMPS_LEN: usize = 12;
+
 /// The options of one segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TcpOptions {
@@ -45,6 +48,9 @@ impl TcpOptions {
     /// SACK blocks that don't fit are left out.
     #[inline]
     pub fn encoded_len(&self) -> usize {
+        if self.has_timestamps_alone() {
+            return TIMESTAMPS_LEN;
+        }
         let fixed = self.fixed_len();
         fixed + self.sack_len(OPTIONS_MAX - fixed)
     }
@@ -102,7 +108,19 @@ impl TcpOptions {
     /// Writes them to `out`, which has room for [`encoded_len`](Self::encoded_len)
     /// bytes exactly; `None` when it has not.
     #[inline]
-    pub(crate) fn write(&self, mut out: &mut [u8]) -> Option<()> {
+    pub(crate) fn write(&self, out: &mut [u8]) -> Option<()> {
+        if self.has_timestamps_alone() {
+            let Timestamps { value, echo } = self.timestamps?;
+            let out: &mut [u8; TIMESTAMPS_LEN] = out.try_into().ok()?;
+            out[..4].copy_from_slice(&[NOP, NOP, TIMESTAMPS, 10]);
+            out[4..8].copy_from_slice(&value.to_be_bytes());
+            out[8..].copy_from_slice(&echo.to_be_bytes());
+            return Some(());
+        }
+        self.write_any(out)
+    }
+
+    fn write_any(&self, mut out: &mut [u8]) -> Option<()> {
         if let Some(mss) = self.mss {
             let [high, low] = mss.to_be_bytes();
             out = put(out, [MSS, 4, high, low])?;
@@ -140,13 +158,27 @@ impl TcpOptions {
     fn fixed_len(&self) -> usize {
         let mss = if self.mss.is_some() { 4 } else { 0 };
         let scale = if self.window_scale.is_some() { 4 } else { 0 };
-        let timestamps = if self.timestamps.is_some() { 12 } else { 0 };
+        let timestamps = if self.timestamps.is_some() {
+            TIMESTAMPS_LEN
+        } else {
+            0
+        };
         let permitted = if self.sack_permitted && self.timestamps.is_none() {
             4
         } else {
             0
         };
         mss + scale + timestamps + permitted
+    }
+
+    /// Whether they are what nearly each segment of a connection carries.
+    #[inline(always)]
+    fn has_timestamps_alone(&self) -> bool {
+        self.timestamps.is_some()
+            && self.sack.is_empty()
+            && !self.sack_permitted
+            && self.mss.is_none()
+            && self.window_scale.is_none()
     }
 
     /// How many SACK blocks fit into `room` bytes of options.
@@ -237,7 +269,7 @@ impl SackBlocks {
 /// those: timestamps in the layout that RFC 7323 appendix A recommends.
 #[inline(always)]
 pub(crate) fn timestamps_alone(bytes: &[u8]) -> Option<TcpOptions> {
-    let bytes: &[u8; 12] = bytes.try_into().ok()?;
+    let bytes: &[u8; TIMESTAMPS_LEN] = bytes.try_into().ok()?;
     if be32(bytes, 0) != u32::from_be_bytes([NOP, NOP, TIMESTAMPS, 10]) {
         return None;
     }
