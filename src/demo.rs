@@ -112,8 +112,16 @@ fn over_tap(arguments: &DemoArguments, interrupted: &Interrupted) -> Result<(), 
             Err(failure) => say(&format!("{failure}")),
         }
     }
-    let fetched = fetches.into_iter().collect::<Result<Vec<_>, _>>();
-    if !arguments.once && fetched.is_ok() {
+    // One that came is enough to show: a firewall may stand in the other's way.
+    let mut failure = None;
+    let mut fetched = Vec::new();
+    for fetch in fetches {
+        match fetch {
+            Ok(page) => fetched.push(page),
+            Err(why) => failure = Some(why),
+        }
+    }
+    if !arguments.once && !fetched.is_empty() {
         say(&format!(
             "Open http://{}/ here, or aim curl or wrk at it. Ctrl-C ends it.",
             config.net.addresses[0].address
@@ -122,7 +130,10 @@ fn over_tap(arguments: &DemoArguments, interrupted: &Interrupted) -> Result<(), 
     }
     let ended = running.finish()?;
     let summary = Summary::new("demo", wire, ended)?;
-    tell(arguments, summary, fetched?, "net_tap", true)
+    match (fetched.is_empty(), failure) {
+        (true, Some(failure)) => Err(failure),
+        _ => tell(arguments, summary, fetched, "net_tap", true),
+    }
 }
 
 fn over_ring(arguments: &DemoArguments, interrupted: &Interrupted) -> Result<(), Failure> {
@@ -244,7 +255,7 @@ fn tap_config() -> Result<Config, Failure> {
     let v4 = LINKS.iter().find_map(|(v4, _)| free(v4)).ok_or_else(|| {
         Failure::run("this host uses every network that the demonstration knows; serve with a configuration of your own")
     })?;
-    let v6 = if Path::new("/proc/sys/net/ipv6").exists() {
+    let v6 = if host::has_ipv6() {
         LINKS.iter().find_map(|(_, v6)| free(v6))
     } else {
         None

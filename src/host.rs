@@ -21,9 +21,21 @@ pub(crate) fn set_up(interface: &str, addresses: &[Prefix]) -> Result<(), Failur
             // Nobody else can have it: without this, it is of no use for a second or two.
             arguments.push("nodad");
         }
-        ip(&arguments)?;
+        ip(&arguments).map_err(|failure| match prefix.address {
+            IpAddr::V6(_) if !has_ipv6() => Failure::run(format!("{failure} (IPv6 is switched off here)")),
+            _ => failure,
+        })?;
     }
     ip(&["link", "set", interface, "up"]).map(drop)
+}
+
+/// Whether new interfaces get IPv6 here; in containers it is often switched off.
+pub(crate) fn has_ipv6() -> bool {
+    let off = |scope: &str| {
+        let path = format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6");
+        std::fs::read_to_string(path).map_or(true, |text| text.trim() != "0")
+    };
+    !off("all") && !off("default")
 }
 
 /// Whether `ip` can be run at all.
