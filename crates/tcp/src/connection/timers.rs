@@ -57,15 +57,28 @@ impl Timer {
 const KEEPALIVE_PROBES: u8 = 9;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(75);
 
+/// How long TIME-WAIT is drawn out for an acknowledgment that could not be sent:
+/// longer than a neighbour takes to be found or given up.
+const LAST_ACK_GRACE: Duration = Duration::from_secs(5);
+
 impl Connection {
     /// When [`Self::on_timeout`] wants to be called, if at all. Calling it
     /// earlier does no harm.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let main = (self.timer.kind != Kind::Off).then_some(self.timer.at);
-        [main, self.owed.ack_at(), self.keepalive_at()]
+        [self.main_deadline(), self.owed.ack_at(), self.keepalive_at()]
             .into_iter()
             .flatten()
             .min()
+    }
+
+    fn main_deadline(&self) -> Option<Instant> {
+        match self.timer.kind {
+            Kind::Off => None,
+            // The peer's FIN is acknowledged first, however short the wait; but
+            // if that can't be sent, the wait must end all the same.
+            Kind::TimeWait if self.owed.has(Owed::ACK) => Some(self.timer.at + LAST_ACK_GRACE),
+            _ => Some(self.timer.at),
+        }
     }
 
     /// Time has passed. Records what is owed; sends nothing.
@@ -73,13 +86,11 @@ impl Connection {
         if self.owed.ack_at().is_some_and(|at| at <= now) {
             self.owed.add(Owed::ACK);
         }
-        if self.timer.kind != Kind::Off && self.timer.at <= now {
+        if self.main_deadline().is_some_and(|at| at <= now) {
             match self.timer.kind {
                 Kind::Off => {}
                 Kind::Retransmit => self.on_retransmission_timeout(now),
                 Kind::Persist => self.on_persist_timeout(now),
-                // The peer's FIN is acknowledged first, however short the wait.
-                Kind::TimeWait if self.owed.has(Owed::ACK) => {}
                 Kind::FinWait2 | Kind::TimeWait => self.finish(),
             }
         }

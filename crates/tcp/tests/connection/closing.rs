@@ -383,6 +383,27 @@ fn a_reset_drops_what_was_not_read() {
 }
 
 #[test]
+fn time_wait_ends_though_the_last_acknowledgment_can_not_be_sent() {
+    let mut lone = Lone::in_state(State::FinWait2, plain());
+    lone.recv(&seg(FIN | ACK, 1, 2), b"");
+    assert_eq!(lone.conn.state(), State::TimeWait, "the peer has finished");
+    let mut wakeups = 0;
+    while let Some(due) = lone.conn.next_timeout() {
+        assert!(due > lone.now, "a deadline that has passed must not stay due");
+        lone.now = due;
+        lone.conn.on_timeout(due);
+        wakeups += 1;
+        assert!(wakeups < 10, "the wait must end");
+    }
+    assert_eq!(
+        lone.events(),
+        [Event::PeerClosed, Event::Closed(CloseReason::Finished)],
+        "it has ended"
+    );
+    assert!(lone.conn.is_closed(), "nothing is left");
+}
+
+#[test]
 fn a_time_wait_of_nothing_ends_at_once() {
     let config = Config {
         time_wait: Duration::ZERO,
@@ -390,7 +411,7 @@ fn a_time_wait_of_nothing_ends_at_once() {
     };
     let mut lone = Lone::in_state(State::FinWait2, config);
     lone.recv(&seg(FIN | ACK, 1, 2), b"");
-    lone.wait();
+    lone.conn.on_timeout(lone.now);
     assert_eq!(lone.said(), "ACK", "the peer's FIN is acknowledged first");
     lone.wait();
     assert_eq!(lone.conn.state(), State::Closed, "then it is over");
