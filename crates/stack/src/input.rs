@@ -14,7 +14,7 @@ use crore_nic::RxFrame;
 use crore_tcp::{Connection, Disposition, reset_for};
 use crore_wire::{Embedded, Frame, IcmpError, IcmpErrorKind, IpInfo, Link, Packet, Segment, parse};
 
-use crate::Stack;
+use crate::{CloseReason, Event, Stack};
 
 /// A TCP segment of the burst between its passes.
 pub(crate) struct Pending {
@@ -182,14 +182,43 @@ impl Stack {
                 self.touch(index);
                 Err(reason)
             }
-            //= rfc6191#section-2 (SHOULD)
-            // A SYN that is surely newer than the connection in TIME-WAIT ends it
-            // and starts the next one, with a sequence number above the old ones.
-            Disposition::Reopen { iss_above } => {
-                self.delete(index);
-                self.on_miss(now, pending, Some(iss_above))
-            }
+            Disposition::Reopen { iss_above } => self.on_reopen(now, index, pending, iss_above),
         }
+    }
+
+    //= rfc6191#section-2 (SHOULD)
+    // A SYN that is surely newer than the connection in TIME-WAIT ends it and
+    // starts the next one, with a sequence number above the old ones; but only
+    // where somebody listens, and nobody has yet to read what the old one brought:
+    // else anybody who knows the ports could end a wait, or take bytes away.
+    fn on_reopen(
+        &mut self,
+        now: Instant,
+        index: u32,
+        pending: Pending,
+        iss_above: SeqNum,
+    ) -> Result<(), DropReason> {
+        let FourTuple {
+            local_addr,
+            local_port,
+            ..
+        } = pending.tuple;
+        let listened = self.listeners.find(local_addr, local_port).is_some();
+        let Some(slot) = self.slots.get(index) else {
+            return Ok(());
+        };
+        if !listened || slot.conn.readable() > 0 {
+            return Err(DropReason::SynInConnection);
+        }
+        if slot.known_to_app && !slot.released {
+            self.ended.push_back(Event::Closed {
+                conn: self.slots.id(index),
+                reason: CloseReason::Finished,
+                user: slot.user,
+            });
+        }
+        self.delete(index);
+        self.on_miss(now, pending, Some(iss_above))
     }
 
     /// A segment for no connection: a SYN for a listener, or a case for a reset.

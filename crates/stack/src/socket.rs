@@ -169,6 +169,9 @@ impl Stack {
 
     /// The next thing that the application should know, if any.
     pub fn poll_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.ended.pop_front() {
+            return Some(event);
+        }
         while let Some(&index) = self.events.front() {
             if let Some(event) = self.poll_slot_event(index) {
                 return Some(event);

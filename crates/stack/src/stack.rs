@@ -18,7 +18,7 @@ use crate::rate_limit::RateLimit;
 use crate::route::Routes;
 use crate::slots::Slots;
 use crate::timer_wheel::TimerWheel;
-use crate::{ConfigError, Counters, StackConfig, State};
+use crate::{ConfigError, Counters, Event, StackConfig, State};
 
 /// One TCP/IP host on one shard.
 pub struct Stack {
@@ -42,6 +42,9 @@ pub struct Stack {
     pub(crate) ready: VecDeque<u32>,
     /// Slots that may have something to tell the application. Each at most once.
     pub(crate) events: VecDeque<u32>,
+    /// Ends to tell of connections whose slots are gone already: at most one for
+    /// a received frame, and told before anything else.
+    pub(crate) ended: VecDeque<Event>,
     pub(crate) control: ControlQueue,
     pub(crate) reset_limit: RateLimit,
     pub(crate) echo_limit: RateLimit,
@@ -92,6 +95,7 @@ impl Stack {
             timers: TimerWheel::new(config.max_connections, Instant::ZERO),
             ready: VecDeque::with_capacity(1024),
             events: VecDeque::with_capacity(1024),
+            ended: VecDeque::new(),
             control,
             reset_limit: RateLimit::new(config.resets_per_second),
             echo_limit: RateLimit::new(config.echo_replies_per_second),
@@ -135,7 +139,10 @@ impl Stack {
 
     /// Whether there is something to send, or an event to fetch, right now.
     pub fn has_work(&self) -> bool {
-        !self.ready.is_empty() || !self.events.is_empty() || !self.control.is_empty()
+        !self.ready.is_empty()
+            || !self.events.is_empty()
+            || !self.ended.is_empty()
+            || !self.control.is_empty()
     }
 
     /// What has been counted so far.

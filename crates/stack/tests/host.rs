@@ -3,7 +3,7 @@
 use crore_base::{DropReason, Duration, Instant, MacAddr};
 use crore_nic::sim::{Link, LinkConfig, SimNic, link};
 use crore_nic::{Nic, RxFrame};
-use crore_stack::{CloseReason, ConnId, Event, Read, Stack, StackConfig};
+use crore_stack::{CloseReason, ConnId, Event, ListenerId, Read, Stack, StackConfig, State};
 
 struct Host {
     stack: Stack,
@@ -354,5 +354,80 @@ fn mac_addresses_of_others_are_not_ours() {
         other.stack.counters().drops.get(DropReason::NotForThisStation),
         n,
         "left alone"
+    );
+}
+
+/// A world in which the server keeps a connection in TIME-WAIT, and its client
+/// is gone; the client's last words are still unread.
+fn waiting_world(last_words: &[u8]) -> (World, ConnId, ListenerId) {
+    let mut world = World::new(false, |_| {});
+    let server = "10.0.0.2:80".parse().unwrap();
+    let listener = world.server.stack.listen(server, 16).unwrap();
+    let from = "10.0.0.1:5000".parse().unwrap();
+    let conn = world.client.stack.connect_from(world.now, from, server).unwrap();
+    world.run(MOMENT);
+    let accepted = world.server.opened()[0];
+    world.server.stack.set_user(accepted, 7);
+    world.server.stack.shutdown_write(accepted);
+    world.run(MOMENT);
+    world.client.stack.write(conn, last_words).unwrap();
+    world.client.stack.close(world.now, conn);
+    world.run(MOMENT);
+    assert_eq!(world.client.stack.connections(), 0, "the client's is gone");
+    assert_eq!(
+        world.server.stack.state(accepted),
+        Some(State::TimeWait),
+        "the server's waits"
+    );
+    world.server.events.clear();
+    world.client.stack.connect_from(world.now, from, server).unwrap();
+    (world, accepted, listener)
+}
+
+#[test]
+fn a_connection_that_a_newer_one_replaces_is_told_closed_first() {
+    let (mut world, old, listener) = waiting_world(b"");
+    world.run(MOMENT);
+    let new = world.server.opened()[0];
+    let expected = [
+        Event::Closed {
+            conn: old,
+            reason: CloseReason::Finished,
+            user: 7,
+        },
+        Event::Opened {
+            conn: new,
+            listener: Some(listener),
+        },
+    ];
+    assert_eq!(world.server.events, expected, "the end, then the beginning");
+    assert_ne!(old, new, "the old handle is dead");
+}
+
+#[test]
+fn what_is_unread_keeps_a_connection_from_being_replaced() {
+    let (mut world, old, _) = waiting_world(b"last words");
+    world.run(MOMENT);
+    assert_eq!(world.server.closed(), [], "it waits on");
+    assert_eq!(world.server.read_all(old), b"last words", "for its reader");
+    world.run(Duration::from_secs(2));
+    assert_eq!(
+        world.server.closed(),
+        [CloseReason::Finished],
+        "then it makes room"
+    );
+    assert_eq!(world.server.opened().len(), 1, "for the client's second try");
+}
+
+#[test]
+fn a_syn_does_not_end_a_wait_where_nobody_listens() {
+    let (mut world, old, listener) = waiting_world(b"");
+    world.server.stack.unlisten(listener);
+    world.run(MOMENT);
+    assert_eq!(world.server.events, [], "nothing happened");
+    assert_eq!(
+        world.server.stack.state(old),
+        Some(State::TimeWait),
+        "it waits on"
     );
 }
