@@ -140,7 +140,9 @@ fn judge(scenario: &Scenario, world: &World) -> Result<(), String> {
             host.tasks()
                 .verdict(world.host(end.other()).tasks(), may_be_unreachable)?;
         }
-        if scenario.must_succeed && scenario.is_clean() && !may_be_unreachable && host.broken() != 0 {
+        // A forged SYN opens a connection that its supposed sender then refuses.
+        let judged = scenario.must_succeed && scenario.kind != Kind::Hostile;
+        if judged && scenario.is_clean() && !may_be_unreachable && host.broken() != 0 {
             return Err(format!("{end:?} has {} broken connections", host.broken()));
         }
         let left = host.leftovers();
@@ -159,6 +161,7 @@ fn judge(scenario: &Scenario, world: &World) -> Result<(), String> {
 /// Drops that nothing in the scenario can explain are bugs.
 fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<(), String> {
     use DropReason as R;
+    let stranger = scenario.kind.is_foreign() || scenario.kind == Kind::Hostile;
     for (reason, count) in drops.nonzero() {
         let explained = match reason {
             R::Truncated
@@ -186,7 +189,7 @@ fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<()
             // smoltcp announces itself as a router's solicitor, joins groups, and pings nobody.
             R::UnhandledIcmp => scenario.corrupts() || scenario.kind.is_foreign(),
             R::NeighborUnreachable | R::TxBufferExhausted => !scenario.is_undisturbed(),
-            R::BadFlags | R::MissingAck => scenario.kind.is_foreign(),
+            R::BadFlags | R::MissingAck => stranger,
             R::DataAfterClose | R::NoSuchConnection => {
                 !scenario.is_clean() || !scenario.is_undisturbed() || scenario.kind.is_foreign()
             }

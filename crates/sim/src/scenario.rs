@@ -33,6 +33,8 @@ pub enum Kind {
     Blackhole,
     /// No transmit buffers, now and then.
     DryPool,
+    /// Somebody on the link repeats old frames and forges others.
+    Hostile,
     /// smoltcp opens connections to Crore.
     ForeignClient,
     /// Crore opens connections to smoltcp.
@@ -41,7 +43,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Calm,
         Self::Storm,
         Self::TinyWindows,
@@ -51,6 +53,7 @@ impl Kind {
         Self::Abort,
         Self::Blackhole,
         Self::DryPool,
+        Self::Hostile,
         Self::ForeignClient,
         Self::ForeignServer,
     ];
@@ -150,7 +153,8 @@ impl Scenario {
             must_succeed: kind != Kind::Blackhole,
         };
         let size = scenario.largest_transfer(faulty);
-        if kind.is_foreign() {
+        if kind.is_foreign() || kind == Kind::Hostile {
+            // Neither smoltcp nor what was seen on the link knows of unfinished checksums.
             scenario.link.checksum_offloads = false;
         }
         let count = match kind {
@@ -227,7 +231,10 @@ impl Scenario {
             ..
         } = &self.link;
         // A full link makes frames wait for a delay's length, or worse.
-        let direct = rate.is_none() && *when_full == WhenFull::Refuse && *delay <= Duration::from_micros(50);
+        let direct = self.kind != Kind::Hostile
+            && rate.is_none()
+            && *when_full == WhenFull::Refuse
+            && *delay <= Duration::from_micros(50);
         direct
             && self.disturbances.is_empty()
             && self

@@ -11,10 +11,11 @@ use crore_base::{Duration, Instant};
 use crore_nic::fault::{FaultConfig, FaultNic};
 use crore_nic::sim::{self, End, Link, SimNic};
 
+use crate::attacker::Attacker;
 use crate::draw;
 use crate::foreign::ForeignHost;
 use crate::host::{CroreHost, Host, LinkNic};
-use crate::scenario::{Disturbance, HostPlan, Scenario, StackPlan};
+use crate::scenario::{Disturbance, HostPlan, Kind, Scenario, StackPlan};
 use crate::tasks::Tasks;
 use crate::trace::Trace;
 
@@ -36,6 +37,7 @@ pub struct World {
     disturbances: std::vec::IntoIter<(Duration, Disturbance)>,
     next_disturbance: Option<(Duration, Disturbance)>,
     trace: Rc<RefCell<Trace>>,
+    attacker: Option<Rc<RefCell<Attacker>>>,
     turns: u64,
 }
 
@@ -46,7 +48,16 @@ impl World {
         let link = left.link();
         let trace = Rc::new(RefCell::new(trace));
         let sink = Rc::clone(&trace);
-        link.set_tap(Some(Box::new(move |tapped| sink.borrow_mut().record(tapped))));
+        let hostile = scenario.kind == Kind::Hostile;
+        let attacker = hostile.then(|| Rc::new(RefCell::new(Attacker::new(scenario.seed))));
+        let observer = attacker.clone();
+        link.set_tap(Some(Box::new(move |tapped| {
+            sink.borrow_mut().record(tapped);
+            // It does not listen to itself: borrowed, it is sending.
+            if let Some(Ok(mut attacker)) = observer.as_ref().map(|a| a.try_borrow_mut()) {
+                attacker.on_frame(tapped);
+            }
+        })));
         let [left_ahead, right_ahead] = ahead;
         let mut disturbances = scenario.disturbances.clone().into_iter();
         Ok(Self {
@@ -59,6 +70,7 @@ impl World {
             next_disturbance: disturbances.next(),
             disturbances,
             trace,
+            attacker,
             turns: 0,
         })
     }
@@ -67,6 +79,7 @@ impl World {
     pub fn run(&mut self) -> Result<(), String> {
         loop {
             self.disturb();
+            self.attack();
             self.settle()?;
             if self.is_over() {
                 return Ok(());
@@ -93,6 +106,16 @@ impl World {
         }
     }
 
+    /// Sends what the attacker has planned for now.
+    fn attack(&mut self) {
+        let Some(attacker) = &self.attacker else { return };
+        let mut attacker = attacker.borrow_mut();
+        while let Some((from, frame)) = attacker.poll(self.now) {
+            self.trace.borrow_mut().note(self.now, "forged or repeated:");
+            self.link.inject(from, self.now, frame);
+        }
+    }
+
     /// Gives both hosts their turns until neither has anything to do now.
     fn settle(&mut self) -> Result<(), String> {
         for _ in 0..TURNS_AT_ONCE {
@@ -115,7 +138,8 @@ impl World {
         let now = self.now;
         let wakeups = self.hosts.iter_mut().filter_map(|host| host.next_wakeup(now));
         let disturbance = self.next_disturbance.map(|(at, _)| Instant::ZERO + at);
-        let Some(next) = wakeups.chain(disturbance).min() else {
+        let attack = self.attacker.as_ref().and_then(|a| a.borrow().next_timeout());
+        let Some(next) = wakeups.chain(disturbance).chain(attack).min() else {
             return Err("nothing will ever happen again, but the world is not over".to_owned());
         };
         self.now = if next > now { next } else { now + BUSY_STEP };

@@ -7,7 +7,7 @@ use crore_nic::fault::Faults;
 use crore_nic::sim::End;
 use crore_sim::{Disturbance, Kind, Report, Scenario, StackPlan, run};
 
-/// Runs the seeds of a family, each of them twice where `twice` says so.
+/// Runs the seeds of a family.
 fn play(kind: Kind, seeds: core::ops::Range<u64>) -> Vec<Report> {
     let play_one = |seed| match run(&Scenario::of(kind, seed), false) {
         Ok(report) => report,
@@ -85,6 +85,13 @@ fn a_link_that_goes_down_for_ever_ends_every_connection() {
 #[test]
 fn a_host_without_transmit_buffers_loses_no_byte() {
     play(Kind::DryPool, 0..12);
+}
+
+#[test]
+fn repeated_and_forged_segments_harm_no_connection() {
+    let reports = play(Kind::Hostile, 0..12);
+    let dropped = |r: &Report| r.drops.iter().map(|(_, n)| n).sum();
+    assert!(total(&reports, dropped) > 500, "though there were many");
 }
 
 #[test]

@@ -180,6 +180,24 @@ fn a_checksum_left_to_the_nic_arrives_marked() {
 }
 
 #[test]
+fn a_frame_can_be_forged_from_either_end() {
+    let (mut left, mut right) = link(LinkConfig::default());
+    let control = left.link();
+    control.inject(End::Left, at_ms(0), Chunk::copy_from(b"as left"));
+    control.inject(End::Right, at_ms(0), Chunk::copy_from(b"as right"));
+    assert_eq!(
+        receive(&mut right, at_ms(9)),
+        [Chunk::copy_from(b"as left")],
+        "to the right"
+    );
+    assert_eq!(
+        receive(&mut left, at_ms(9)),
+        [Chunk::copy_from(b"as right")],
+        "to the left"
+    );
+}
+
+#[test]
 fn the_tap_sees_what_the_hash_covers() {
     let run = |payload: &[u8], ms: u64| {
         let (mut left, _right) = link(LinkConfig::default());
