@@ -95,27 +95,36 @@ fn a_peer_that_vanishes_without_a_word_is_given_up() {
     world.peer_link(false);
     holder.kill();
     wait_until_none_is_open(&program, 30);
-    program.stop();
+    let summary = program.stop();
+    assert_eq!(summary.number("/broken"), 50, "each of them was given up");
 }
 
 #[test]
 fn a_peer_that_says_nothing_is_closed_after_the_idle_timeout() {
     let world = or_skip!(Wire::AfPacket.world());
-    let program = world.serve("echo", "[serve]\nidle_timeout_seconds = 2\n");
+    let program = world.serve("echo", "[serve]\nidle_timeout_seconds = 4\n");
     let _holder = Holder::new(&world, &program, 7, 50);
-    wait_until("all were closed", Duration::from_secs(15), || {
-        program.open_connections() == Some(0)
-    });
-    program.stop();
+    wait_until_none_is_open(&program, 15);
+    let summary = program.stop();
+    assert_eq!(
+        summary.number("/idle_closed"),
+        50,
+        "they were ended for their silence"
+    );
 }
 
 #[test]
 fn a_peer_that_never_reads_is_closed_after_the_idle_timeout() {
     let world = or_skip!(Wire::AfPacket.world());
-    let program = world.serve("chargen", "[serve]\nidle_timeout_seconds = 2\n");
+    let program = world.serve("chargen", "[serve]\nidle_timeout_seconds = 4\n");
     let _holder = Holder::new(&world, &program, 19, 50);
     wait_until_none_is_open(&program, 15);
-    program.stop();
+    let summary = program.stop();
+    assert_eq!(
+        summary.number("/idle_closed"),
+        50,
+        "they were ended for their silence"
+    );
 }
 
 #[test]
@@ -123,7 +132,8 @@ fn connections_still_open_at_the_end_are_reset_and_counted() {
     let world = or_skip!(Wire::AfPacket.world());
     let program = world.serve("chargen", "[serve]\ndrain_seconds = 1\n");
     let _holder = Holder::new(&world, &program, 19, 50);
-    program.stop();
+    let summary = program.stop();
+    assert_eq!(summary.number("/reset_at_end"), 50, "their time was up");
 }
 
 #[test]
