@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crore::config::{Config, WireKind};
 use crore_dpdk::{PortStats, QueuePair};
 
+use crate::clock;
 use crate::failure::Failure;
 use crate::host;
 use crate::live::LiveLine;
@@ -145,7 +146,7 @@ impl Running {
                 next_line += every;
                 line.show(&self.shards[0].shared.live());
             }
-            thread::sleep(LOOK);
+            clock::rest(LOOK);
         }
         line.end();
     }

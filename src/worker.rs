@@ -265,7 +265,7 @@ impl Rest {
         };
         // A timer that is due before a pause would be over is worth polling for.
         if next_wakeup.is_none_or(|due| due > now + pause) {
-            std::thread::sleep(std::time::Duration::from_nanos(pause.as_nanos()));
+            crate::clock::rest(std::time::Duration::from_nanos(pause.as_nanos()));
         }
     }
 }
