@@ -25,6 +25,7 @@ impl Config {
             ephemeral_last: stack.ephemeral_last,
             hop_limit: stack.hop_limit,
             neighbor_reachable: Duration::from_millis(stack.neighbor_reachable_ms),
+            idle_timeout: self.idle_timeout(),
             tcp: self.tcp.to_tcp(),
         }
     }

@@ -112,6 +112,7 @@ impl Service for Chargen {
             }
             Event::Writable { conn } => self.pump(stack, now, conn),
             Event::Readable { conn } | Event::PeerClosed { conn } => self.drop_input(stack, now, conn),
+            Event::Idle { .. } => {}
             Event::Closed { conn, .. } => {
                 self.roster.remove(conn);
             }

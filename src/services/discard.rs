@@ -52,6 +52,7 @@ impl Service for Discard {
             Event::Opened { conn, .. } => self.roster.add(stack, now, conn),
             Event::Readable { conn } | Event::PeerClosed { conn } => self.pump(stack, now, conn),
             Event::Writable { .. } => {}
+            Event::Idle { .. } => {}
             Event::Closed { conn, .. } => {
                 self.roster.remove(conn);
             }

@@ -100,6 +100,7 @@ impl Service for Echo {
             Event::Readable { conn } | Event::Writable { conn } | Event::PeerClosed { conn } => {
                 self.pump(stack, now, conn);
             }
+            Event::Idle { .. } => {}
             Event::Closed { conn, .. } => {
                 self.roster.remove(conn);
             }

@@ -35,6 +35,9 @@ pub struct StackConfig {
     pub hop_limit: u8,
     /// How long a neighbour entry is trusted without confirmation. Default 30 s.
     pub neighbor_reachable: Duration,
+    /// After how long without data, either way, the application is told of a
+    /// connection by [`crate::Event::Idle`]; zero: never. Default zero.
+    pub idle_timeout: Duration,
     /// TCP's own knobs.
     pub tcp: crore_tcp::Config,
 }
@@ -54,6 +57,7 @@ impl Default for StackConfig {
             ephemeral_last: 65_535,
             hop_limit: 64,
             neighbor_reachable: Duration::from_secs(30),
+            idle_timeout: Duration::ZERO,
             tcp: crore_tcp::Config::default(),
         }
     }

@@ -32,6 +32,12 @@ pub enum Event {
         /// Which connection.
         conn: ConnId,
     },
+    /// Nothing has moved, either way, for [`crate::StackConfig::idle_timeout`].
+    /// Said again after each further such time.
+    Idle {
+        /// Which connection.
+        conn: ConnId,
+    },
     /// The connection is over, and the handle is dead.
     Closed {
         /// Which connection it was.

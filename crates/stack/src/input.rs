@@ -171,7 +171,11 @@ impl Stack {
         let before = slot.conn.snd_una();
         match slot.conn.on_segment(now, &pending.segment, payload) {
             Disposition::Accepted => {
-                slot.heard |= slot.conn.snd_una() != before;
+                let acked = slot.conn.snd_una() != before;
+                slot.heard |= acked;
+                if acked || had_payload {
+                    slot.moved_at = now;
+                }
                 if had_payload {
                     self.settle(index);
                 }
@@ -291,7 +295,7 @@ impl Stack {
         listener.half_open += 1;
         let id = listener.id;
         let conn = Connection::open_passive(self.tcp.clone(), now, iss, ts_offset, path, &pending.segment);
-        self.add_slot(conn, tuple, next_hop, Some(id));
+        self.add_slot(now, conn, tuple, next_hop, Some(id));
         Ok(())
     }
 

@@ -9,7 +9,7 @@
 //! Where to look: `input` takes a burst apart, `output` puts frames together,
 //! `control` is the built-in control plane (ARP, neighbour discovery, ICMP),
 //! `socket` has the application's calls, `flow_table` finds a connection by
-//! its four-tuple, `timer_wheel` wakes it, `neighbor` knows Ethernet addresses.
+//! its four-tuple, `timer_wheel` wakes it, `sweep` finds those that have long been silent, `neighbor` knows Ethernet addresses.
 #![forbid(unsafe_code)]
 
 mod config;
@@ -28,6 +28,7 @@ mod route;
 mod slots;
 mod socket;
 mod stack;
+mod sweep;
 mod timer_wheel;
 
 pub use config::{ConfigError, StackConfig};

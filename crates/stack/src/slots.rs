@@ -5,7 +5,7 @@
 
 use core::net::IpAddr;
 
-use crore_base::FourTuple;
+use crore_base::{FourTuple, Instant};
 use crore_tcp::Connection;
 
 use crate::neighbor::NeighborRef;
@@ -36,6 +36,8 @@ pub(crate) struct Slot {
     pub(crate) awaits_neighbor: bool,
     /// The peer's segments got through since the last transmission.
     pub(crate) heard: bool,
+    /// When data last moved, either way, or the application was last told that none does.
+    pub(crate) moved_at: Instant,
     /// Bytes of received data that were last counted against the budget.
     pub(crate) charged: u32,
 }
@@ -144,6 +146,11 @@ impl Slots {
     #[inline]
     pub(crate) fn id(&self, index: u32) -> ConnId {
         ConnId::new(index, self.cells[index as usize].0)
+    }
+
+    /// All indices in use lie below it.
+    pub(crate) fn bound(&self) -> usize {
+        self.cells.len()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -112,7 +112,7 @@ impl Stack {
         let ts_offset = self.isn.ts_offset(&tuple);
         let path = self.path_to(tuple.remote_addr);
         let conn = Connection::open_active(self.tcp.clone(), now, iss, ts_offset, path);
-        let index = self.add_slot(conn, tuple, next_hop, None);
+        let index = self.add_slot(now, conn, tuple, next_hop, None);
         if let Some(slot) = self.slots.get_mut(index) {
             slot.known_to_app = true;
         }
@@ -121,6 +121,7 @@ impl Stack {
 
     pub(crate) fn add_slot(
         &mut self,
+        now: Instant,
         conn: Connection,
         tuple: FourTuple,
         next_hop: IpAddr,
@@ -142,6 +143,7 @@ impl Stack {
             has_events: false,
             awaits_neighbor: false,
             heard: false,
+            moved_at: now,
             charged: 0,
         });
         self.flows.insert(hash, index);
@@ -229,6 +231,20 @@ impl Stack {
             None => self.counters.connected += 1,
         }
         Some(Event::Opened { conn, listener })
+    }
+
+    /// The connection at a slot index, if there is one that the application
+    /// knows and has not given back. With [`Self::slot_bound`] all of them can
+    /// be visited, a few at a time.
+    pub fn connection_at(&self, index: usize) -> Option<ConnId> {
+        let index = u32::try_from(index).ok()?;
+        let slot = self.slots.get(index)?;
+        (slot.known_to_app && !slot.released).then(|| self.slots.id(index))
+    }
+
+    /// All slot indices in use lie below it.
+    pub fn slot_bound(&self) -> usize {
+        self.slots.bound()
     }
 
     /// The application's own word for a connection; 0 until it sets one.

@@ -17,6 +17,7 @@ use crate::ports::PortPicker;
 use crate::rate_limit::RateLimit;
 use crate::route::Routes;
 use crate::slots::Slots;
+use crate::sweep::Sweep;
 use crate::timer_wheel::TimerWheel;
 use crate::{ConfigError, Counters, Event, StackConfig, State};
 
@@ -45,6 +46,7 @@ pub struct Stack {
     /// Ends to tell of connections whose slots are gone already: at most one for
     /// a received frame, and told before anything else.
     pub(crate) ended: VecDeque<Event>,
+    pub(crate) sweep: Sweep,
     pub(crate) control: ControlQueue,
     pub(crate) reset_limit: RateLimit,
     pub(crate) echo_limit: RateLimit,
@@ -96,6 +98,7 @@ impl Stack {
             ready: VecDeque::with_capacity(1024),
             events: VecDeque::with_capacity(1024),
             ended: VecDeque::new(),
+            sweep: Sweep::new(config.idle_timeout),
             control,
             reset_limit: RateLimit::new(config.resets_per_second),
             echo_limit: RateLimit::new(config.echo_replies_per_second),
@@ -123,6 +126,7 @@ impl Stack {
                 self.rearm(index);
             }
         }
+        self.sweep(now);
         self.solicit_neighbors(now);
     }
 
@@ -131,10 +135,8 @@ impl Stack {
     pub fn next_timeout(&self) -> Option<Instant> {
         let timers = self.timers.next_deadline();
         let neighbors = self.neighbors.next_timeout();
-        match (timers, neighbors) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let sweep = self.sweep.next().filter(|_| self.slots.len() > 0);
+        [timers, neighbors, sweep].into_iter().flatten().min()
     }
 
     /// Whether there is something to send, or an event to fetch, right now.

@@ -361,6 +361,7 @@ impl Service for Http {
                 self.pump(stack, now, conn);
             }
             Event::Opened { conn, .. } => self.roster.add(stack, now, conn),
+            Event::Idle { .. } => {}
             Event::Closed { conn, .. } => {
                 self.roster.remove(conn);
             }
