@@ -238,6 +238,12 @@ section! {
     StackLimits = "stack" {
         /// Connections in all states together.
         max_connections: u32 = 65_536, "connections", Whole(1, 1_073_741_824);
+        /// Connections that may be active at once: with something in flight, unread, out of order or owed. The others take 64 bytes each.
+        max_active: u32 = 65_536, "connections", Whole(1, 1_073_741_824);
+        /// After how long without data an idle connection is parked in its 64 bytes; under pressure at once.
+        park_after_ms: u64 = 1000, "ms", Whole(0, 86_400_000);
+        /// After how long a connection whose peer has finished is ended although the application has not (CLOSE-WAIT). 0: never.
+        close_wait_limit_seconds: u64 = 0, "s", Whole(0, 31_536_000);
         /// Handshakes that a listener has open at once.
         backlog: u32 = 4096, "connections", Whole(1, 1_073_741_824);
         /// Entries of the neighbour cache.

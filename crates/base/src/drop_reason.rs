@@ -60,10 +60,14 @@ drop_reasons! {
     NoSuchConnection = "no_such_connection",
     /// A reset for an unknown connection, or such an owed one over its rate.
     ReplyRateLimited = "reply_rate_limited",
-    /// The listener's backlog of handshakes or of unaccepted connections is full.
+    /// The listener's backlog of handshakes is full.
     BacklogFull = "backlog_full",
     /// No free connection slot.
     ConnectionsExhausted = "connections_exhausted",
+    /// No free place among the active connections, and none of them idle.
+    PoolExhausted = "pool_exhausted",
+    /// A handshake that nobody went on with.
+    HandshakeTimedOut = "handshake_timed_out",
     /// The segment lies outside the receive window.
     OutOfWindow = "out_of_window",
     /// Every byte of it had been received before.

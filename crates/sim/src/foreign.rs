@@ -212,6 +212,10 @@ impl Host for ForeignHost {
         DropCounters::new()
     }
 
+    fn parked(&self) -> u64 {
+        0
+    }
+
     fn faults(&self) -> (FaultStats, usize) {
         self.device.nic.faults()
     }

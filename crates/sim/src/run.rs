@@ -32,6 +32,8 @@ pub struct Report {
     pub faults: u64,
     /// Turns that the hosts took.
     pub turns: u64,
+    /// How often idle connections were parked.
+    pub parked: u64,
     /// Ends whose sequence numbers wrapped in the first connection's transfer.
     pub wraps: u64,
     /// SYN-ACKs from the left and from the right: both in a simultaneous open.
@@ -185,10 +187,12 @@ fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<()
             | R::NoRoute
             | R::FrameTooLarge
             | R::ReplyRateLimited
+            | R::PoolExhausted
             | R::ControlQueueFull => false,
             // smoltcp announces itself as a router's solicitor, joins groups, and pings nobody.
             R::UnhandledIcmp => scenario.corrupts() || scenario.kind.is_foreign(),
             R::NeighborUnreachable | R::TxBufferExhausted => !scenario.is_undisturbed(),
+            R::HandshakeTimedOut => !scenario.is_undisturbed() || stranger,
             R::BadFlags | R::MissingAck => stranger,
             R::DataAfterClose | R::NoSuchConnection => {
                 !scenario.is_clean() || !scenario.is_undisturbed() || scenario.kind.is_foreign()
@@ -208,11 +212,12 @@ fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<()
 
 fn report(scenario: &Scenario, world: &World) -> Report {
     let mut drops = DropCounters::new();
-    let (mut bytes, mut frames, mut faults, mut wraps) = (0, 0, 0, 0);
+    let (mut bytes, mut frames, mut faults, mut wraps, mut parked) = (0, 0, 0, 0, 0);
     let trace = world.trace();
     for end in [End::Left, End::Right] {
         let host = world.host(end);
         drops.merge(&host.drops());
+        parked += host.parked();
         bytes += host.tasks().received();
         frames += world.link().counters(end).sent;
         let (FaultStats { rx, tx }, _) = host.faults();
@@ -230,6 +235,7 @@ fn report(scenario: &Scenario, world: &World) -> Report {
         bytes,
         faults,
         turns: world.turns(),
+        parked,
         wraps,
         syn_acks: [trace.syn_acks(End::Left), trace.syn_acks(End::Right)],
         drops: drops.nonzero().map(|(reason, n)| (reason.name(), n)).collect(),

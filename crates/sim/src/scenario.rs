@@ -98,6 +98,15 @@ pub struct HostPlan {
     pub ahead: Duration,
 }
 
+impl HostPlan {
+    /// When this host, if it runs Crore's TCP, parks its idle connections.
+    pub fn park_after(&mut self, after: Option<Duration>) {
+        if let StackPlan::Crore(config) = &mut self.stack {
+            config.park_after = after;
+        }
+    }
+}
+
 /// Which TCP a host runs.
 #[derive(Clone, Debug)]
 pub enum StackPlan {
@@ -156,6 +165,11 @@ impl Scenario {
         if kind.is_foreign() || kind == Kind::Hostile {
             // Neither smoltcp nor what was seen on the link knows of unfinished checksums.
             scenario.link.checksum_offloads = false;
+        }
+        // A stream of its own, so that what else a seed draws stays as it was.
+        let mut drawn = Prng::stream(seed, 102);
+        for host in &mut scenario.hosts {
+            host.park_after(drawn.pick(&[None, Some(Duration::ZERO), Some(Duration::from_secs(1))]));
         }
         let count = match kind {
             Kind::SequenceWrap => 1,

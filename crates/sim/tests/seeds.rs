@@ -177,3 +177,29 @@ fn seeds_that_nobody_has_run_before() {
         }
     }
 }
+
+/// Parking is invisible: with every connection parked after each quiet moment,
+/// and with none ever parked, the same seed delivers the same bytes.
+#[test]
+fn parking_changes_nothing_that_anybody_sees() {
+    for kind in Kind::ALL {
+        let mut parked = 0;
+        for seed in 0..12 {
+            let mut scenario = Scenario::of(kind, seed);
+            let mut play = |after| {
+                for host in &mut scenario.hosts {
+                    host.park_after(after);
+                }
+                run(&scenario, false).unwrap_or_else(|failure| panic!("parking {after:?}: {failure}"))
+            };
+            let never = play(None);
+            let always = play(Some(Duration::ZERO));
+            assert_eq!(never.parked, 0, "{kind:?} {seed}: never means never");
+            parked += always.parked;
+            if !matches!(kind, Kind::Abort | Kind::Blackhole) {
+                assert_eq!(always.bytes, never.bytes, "{kind:?} {seed}: the same bytes");
+            }
+        }
+        assert!(parked > 0, "{kind:?}: connections were parked");
+    }
+}

@@ -18,6 +18,12 @@ pub struct StackConfig {
     pub gateway_v6: Option<Ipv6Addr>,
     /// Connection slots, all states included. Default 65,536.
     pub max_connections: u32,
+    /// Connections that may be active at once: with something in flight,
+    /// unread, out of order or owed. The others are parked. Default 65,536.
+    pub max_active: u32,
+    /// After how long without data an idle connection is parked; zero: at once;
+    /// none: not before the pool of active ones is used up. Default 1 s.
+    pub park_after: Option<Duration>,
     /// Entries of the neighbour cache. Default 4,096.
     pub max_neighbors: u32,
     /// Bytes of received data that connections may hold together, in order and
@@ -38,6 +44,9 @@ pub struct StackConfig {
     /// After how long without data, either way, the application is told of a
     /// connection by [`crate::Event::Idle`]; zero: never. Default zero.
     pub idle_timeout: Duration,
+    /// After how long a connection whose peer has finished is ended although the
+    /// application has not (CLOSE-WAIT); zero: never. Default zero.
+    pub close_wait_limit: Duration,
     /// TCP's own knobs.
     pub tcp: crore_tcp::Config,
 }
@@ -49,6 +58,8 @@ impl Default for StackConfig {
             gateway_v4: None,
             gateway_v6: None,
             max_connections: 65_536,
+            max_active: 65_536,
+            park_after: Some(Duration::from_secs(1)),
             max_neighbors: 4_096,
             receive_budget: 1 << 30,
             resets_per_second: 10_000,
@@ -58,6 +69,7 @@ impl Default for StackConfig {
             hop_limit: 64,
             neighbor_reachable: Duration::from_secs(30),
             idle_timeout: Duration::ZERO,
+            close_wait_limit: Duration::ZERO,
             tcp: crore_tcp::Config::default(),
         }
     }
@@ -135,6 +147,9 @@ impl StackConfig {
         }
         if self.max_connections > MAX_CONNECTIONS {
             return Err(ConfigError::TooManyConnections(MAX_CONNECTIONS));
+        }
+        if self.max_active == 0 {
+            return Err(ConfigError::Zero("max_active"));
         }
         if self.max_neighbors == 0 {
             return Err(ConfigError::Zero("max_neighbors"));

@@ -31,7 +31,7 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// A frame that is owed and keeps no state.
 enum Owed {
-    Reset {
+    Segment {
         link: Link,
         ip: IpEmit,
         segment: Segment,
@@ -62,7 +62,7 @@ enum Owed {
 impl Owed {
     fn frame_len(&self) -> usize {
         match self {
-            Self::Reset { ip, segment, .. } => tcp_headers_len(ip, segment),
+            Self::Segment { ip, segment, .. } => tcp_headers_len(ip, segment),
             Self::Arp { .. } => ARP_FRAME_LEN,
             Self::Solicit { .. } | Self::Advertise { .. } => NEIGHBOR_FRAME_LEN,
             Self::Echo { ip, message, .. } => echo_reply_len(ip, message.len()),
@@ -71,7 +71,7 @@ impl Owed {
 
     fn emit(&self, buf: &mut [u8]) -> Option<usize> {
         match self {
-            Self::Reset { link, ip, segment } => {
+            Self::Segment { link, ip, segment } => {
                 Some(emit_tcp(buf, link, ip, segment, 0, TxChecksum::Software)).filter(|&len| len > 0)
             }
             Self::Arp { link, arp } => emit_arp(buf, link, arp),
@@ -135,8 +135,9 @@ impl ControlQueue {
         }
     }
 
-    /// Owes a reset of no connection to where the segment came from.
-    pub(crate) fn reset(&mut self, link: &Link, tuple: &FourTuple, segment: &Segment, hop_limit: u8) {
+    /// Owes a segment of no connection, or of one that is no more than its
+    /// record: a reset, a SYN-ACK.
+    pub(crate) fn segment(&mut self, link: &Link, tuple: &FourTuple, segment: &Segment, hop_limit: u8) {
         let ip = IpEmit {
             src: tuple.local_addr,
             dst: tuple.remote_addr,
@@ -144,7 +145,7 @@ impl ControlQueue {
             ecn: 0,
             ident: 0,
         };
-        self.push(Owed::Reset {
+        self.push(Owed::Segment {
             link: *link,
             ip,
             segment: *segment,
@@ -440,7 +441,10 @@ impl Stack {
                 );
                 self.counters.tx_frames += 1;
                 self.counters.tx_bytes += len as u64;
-                self.counters.control_out += 1;
+                match owed {
+                    Owed::Segment { .. } => self.counters.segments_out += 1,
+                    _ => self.counters.control_out += 1,
+                }
                 sent += 1;
             }
             self.control.owed.pop_front();

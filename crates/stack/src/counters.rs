@@ -40,6 +40,19 @@ pub struct Counters {
     /// How often a transmit buffer was wanted and not to be had; what was to be
     /// sent is sent later.
     pub tx_dry: u64,
+    /// Idle connections put away into their records.
+    pub parked: u64,
+    /// Parked connections taken into the pool again.
+    pub woken: u64,
+    /// How often a place in the pool was wanted and none could be had.
+    pub pool_exhausted: u64,
+    /// Connections in TIME-WAIT ended early because their record was needed.
+    pub time_wait_recycled: u64,
+    /// Connections whose peer has finished and whose application has not
+    /// (CLOSE-WAIT), as the last walk over all of them found.
+    pub close_wait: u64,
+    /// Connections ended because they stayed so for too long.
+    pub close_wait_ended: u64,
     /// The largest number of connection slots in use at once.
     pub connections_peak: u64,
 }

@@ -11,19 +11,19 @@ use core::net::IpAddr;
 use crore_base::{DropReason, FourTuple, Instant, MacAddr, SeqNum};
 use crore_netbuf::Chunk;
 use crore_nic::RxFrame;
-use crore_tcp::{Connection, Disposition, reset_for};
+use crore_tcp::{Disposition, reset_for};
 use crore_wire::{Embedded, Frame, IcmpError, IcmpErrorKind, IpInfo, Link, Packet, Segment, parse};
 
 use crate::{CloseReason, Event, Stack};
 
 /// A TCP segment of the burst between its passes.
 pub(crate) struct Pending {
-    tuple: FourTuple,
-    hash: u32,
-    segment: Segment,
+    pub(crate) tuple: FourTuple,
+    pub(crate) hash: u32,
+    pub(crate) segment: Segment,
     /// The sender on this link, for answers that keep no state.
-    src_mac: MacAddr,
-    payload: Chunk,
+    pub(crate) src_mac: MacAddr,
+    pub(crate) payload: Chunk,
 }
 
 /// Room for one burst, kept between bursts.
@@ -140,20 +140,28 @@ impl Stack {
 
     #[inline]
     fn on_tcp(&mut self, now: Instant, pending: Pending) -> Result<(), DropReason> {
-        let same = |index| {
-            self.slots
-                .get(index)
-                .is_some_and(|slot| slot.tuple == pending.tuple)
+        let same = |slot| self.slots.is_of(slot, &pending.tuple);
+        let Some(slot) = self.flows.find(pending.hash, same) else {
+            return self.on_miss(now, pending, None);
         };
-        match self.flows.find(pending.hash, same) {
-            Some(index) => self.on_hit(now, index, pending),
-            None => self.on_miss(now, pending, None),
+        match self.activate(now, slot) {
+            Some(index) => self.on_active(now, index, pending),
+            None => match self.slots.record(slot).and_then(|record| record.half_open()) {
+                Some(half) => self.on_half_open(now, slot, &half, pending),
+                None => Err(DropReason::PoolExhausted),
+            },
         }
     }
 
+    /// A segment for the connection at `index` of the pool.
     #[inline]
-    fn on_hit(&mut self, now: Instant, index: u32, mut pending: Pending) -> Result<(), DropReason> {
-        let Some(slot) = self.slots.get_mut(index) else {
+    pub(crate) fn on_active(
+        &mut self,
+        now: Instant,
+        index: u32,
+        mut pending: Pending,
+    ) -> Result<(), DropReason> {
+        let Some(active) = self.slots.pool.get_mut(index) else {
             return Ok(());
         };
         let payload = core::mem::replace(&mut pending.payload, Chunk::empty());
@@ -162,19 +170,19 @@ impl Stack {
         // a connection that holds nothing goes on, so that the slow ones can't
         // starve the others. Beyond the budget goes one segment a connection.
         let over_budget = self.received_held >= self.config.receive_budget;
-        if over_budget && had_payload && slot.charged > 0 {
+        if over_budget && had_payload && active.charged > 0 {
             return Err(DropReason::ReceiveBudget);
         }
         if pending.segment.flags.has_rst() {
             self.counters.resets_in += 1;
         }
-        let before = slot.conn.snd_una();
-        match slot.conn.on_segment(now, &pending.segment, payload) {
+        let before = active.conn.snd_una();
+        match active.conn.on_segment(now, &pending.segment, payload) {
             Disposition::Accepted => {
-                let acked = slot.conn.snd_una() != before;
-                slot.heard |= acked;
+                let acked = active.conn.snd_una() != before;
+                active.heard |= acked;
                 if acked || had_payload {
-                    slot.moved_at = now;
+                    active.moved_at = now;
                 }
                 if had_payload {
                     self.settle(index);
@@ -208,20 +216,23 @@ impl Stack {
             ..
         } = pending.tuple;
         let listened = self.listeners.find(local_addr, local_port).is_some();
-        let Some(slot) = self.slots.get(index) else {
+        let Some(active) = self.slots.pool.get(index) else {
             return Ok(());
         };
-        if !listened || slot.conn.readable() > 0 {
+        let slot = active.slot;
+        if !listened || active.conn.readable() > 0 {
             return Err(DropReason::SynInConnection);
         }
-        if slot.known_to_app && !slot.released {
+        if let Some(record) = self.slots.record(slot)
+            && record.is_held()
+        {
             self.ended.push_back(Event::Closed {
-                conn: self.slots.id(index),
+                conn: self.slots.id(slot),
                 reason: CloseReason::Finished,
-                user: slot.user,
+                user: record.user,
             });
         }
-        self.delete(index);
+        self.delete(slot);
         self.on_miss(now, pending, Some(iss_above))
     }
 
@@ -247,6 +258,17 @@ impl Stack {
         if flags.has_rst() {
             return Err(DropReason::NoSuchConnection);
         }
+        self.on_stray(now, &pending, DropReason::NoSuchConnection)
+    }
+
+    /// A segment that hits nothing, or answers nothing that was sent: a reset
+    /// for its sender, within a limit.
+    pub(crate) fn on_stray(
+        &mut self,
+        now: Instant,
+        pending: &Pending,
+        reason: DropReason,
+    ) -> Result<(), DropReason> {
         if !self.reset_limit.allow(now) {
             return Err(DropReason::ReplyRateLimited);
         }
@@ -256,47 +278,10 @@ impl Stack {
                 dst: pending.src_mac,
             };
             self.control
-                .reset(&link, &pending.tuple, &reset, self.config.hop_limit);
+                .segment(&link, &pending.tuple, &reset, self.config.hop_limit);
             self.counters.resets_out += 1;
         }
-        Err(DropReason::NoSuchConnection)
-    }
-
-    fn on_syn(
-        &mut self,
-        now: Instant,
-        pending: &Pending,
-        iss_above: Option<SeqNum>,
-    ) -> Result<(), DropReason> {
-        let tuple = pending.tuple;
-        if self.slots.is_full() {
-            return Err(DropReason::ConnectionsExhausted);
-        }
-        let next_hop = self
-            .routes
-            .next_hop(tuple.remote_addr)
-            .ok_or(DropReason::NoRoute)?;
-        let mut iss = self.isn.iss(now, &tuple);
-        if let Some(above) = iss_above
-            && iss.at_or_before(above)
-        {
-            // Far enough above that no old segment in flight can look new.
-            iss = above + 65_535 + 1;
-        }
-        let ts_offset = self.isn.ts_offset(&tuple);
-        let path = self.path_to(tuple.remote_addr);
-        let listener = self
-            .listeners
-            .find(tuple.local_addr, tuple.local_port)
-            .ok_or(DropReason::NoSuchConnection)?;
-        if listener.half_open >= listener.backlog {
-            return Err(DropReason::BacklogFull);
-        }
-        listener.half_open += 1;
-        let id = listener.id;
-        let conn = Connection::open_passive(self.tcp.clone(), now, iss, ts_offset, path, &pending.segment);
-        self.add_slot(now, conn, tuple, next_hop, Some(id));
-        Ok(())
+        Err(reason)
     }
 
     //= rfc5927#section-4.1 (SHOULD)
@@ -310,11 +295,13 @@ impl Stack {
             return Err(DropReason::UnhandledIcmp);
         };
         let dst = flow.remote_addr;
-        let index = self.find(flow).ok_or(DropReason::UnhandledIcmp)?;
-        let Some(slot) = self.slots.get_mut(index) else {
+        // What is parked has nothing in flight that an error could be about.
+        let slot = self.find(flow).ok_or(DropReason::UnhandledIcmp)?;
+        let index = self.slots.active_index(slot).ok_or(DropReason::UnhandledIcmp)?;
+        let Some(active) = self.slots.pool.get_mut(index) else {
             return Ok(());
         };
-        let (una, nxt) = (slot.conn.snd_una(), slot.conn.snd_nxt());
+        let (una, nxt) = (active.conn.snd_una(), active.conn.snd_nxt());
         if !(una.at_or_before(*seq) && seq.before(nxt)) {
             return Err(DropReason::UnhandledIcmp);
         }
@@ -322,9 +309,9 @@ impl Stack {
             IcmpErrorKind::PacketTooBig { mtu } => {
                 let headers = if dst.is_ipv4() { 40 } else { 60 };
                 let mss = u16::try_from(*mtu).unwrap_or(u16::MAX).saturating_sub(headers);
-                slot.conn.on_path_mtu(now, mss);
+                active.conn.on_path_mtu(now, mss);
             }
-            kind => slot.conn.on_unreachable(now, is_hard(kind, dst.is_ipv4())),
+            kind => active.conn.on_unreachable(now, is_hard(kind, dst.is_ipv4())),
         }
         self.touch(index);
         Ok(())

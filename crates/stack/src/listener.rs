@@ -72,6 +72,12 @@ impl Listeners {
         Some(&mut self.list[at])
     }
 
+    pub(crate) fn handshake_began(&mut self, id: ListenerId) {
+        if let Some(listener) = self.list.iter_mut().find(|l| l.id == id) {
+            listener.half_open += 1;
+        }
+    }
+
     pub(crate) fn handshake_ended(&mut self, id: ListenerId) {
         if let Some(listener) = self.list.iter_mut().find(|l| l.id == id) {
             listener.half_open = listener.half_open.saturating_sub(1);

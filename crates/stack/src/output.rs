@@ -34,6 +34,7 @@ impl Stack {
     /// Writes what there is to send into the NIC's buffers and flushes them;
     /// returns how many frames that were. What finds no buffer stays owed.
     pub fn poll_transmit<N: Nic>(&mut self, now: Instant, nic: &mut N) -> usize {
+        self.grant_wishes(now);
         let mut sent = self.transmit_control(now, nic);
         // Each of those that are ready now gets one turn; those that become
         // ready, or stay so, meanwhile come after them or in the next call.
@@ -44,7 +45,7 @@ impl Stack {
             let Some(index) = self.ready.pop_front() else {
                 break;
             };
-            let (frames, outcome) = self.transmit_slot(now, index, nic);
+            let (frames, outcome) = self.transmit_active(now, index, nic);
             sent += frames;
             let again = match outcome {
                 Sent::All | Sent::AwaitsNeighbor => false,
@@ -63,57 +64,59 @@ impl Stack {
 
     /// The end of a connection's turn: back to the list, timer armed, or deleted.
     fn after_turn(&mut self, index: u32, again: bool) {
-        let Some(slot) = self.slots.get_mut(index) else {
-            return;
-        };
         if again {
             self.ready.push_back(index);
             return;
         }
-        slot.ready = false;
-        if slot.released && slot.conn.is_closed() {
-            self.delete(index);
+        let Some(active) = self.slots.pool.get_mut(index) else {
+            return;
+        };
+        active.ready = false;
+        let slot = active.slot;
+        if active.conn.is_closed() && self.slots.record(slot).is_some_and(|r| r.is_released()) {
+            self.delete(slot);
         } else {
             self.rearm(index);
+            self.park_if_due(index);
         }
     }
 
-    fn transmit_slot<N: Nic>(&mut self, now: Instant, index: u32, nic: &mut N) -> (usize, Sent) {
-        let Some(slot) = self.slots.get_mut(index) else {
+    fn transmit_active<N: Nic>(&mut self, now: Instant, index: u32, nic: &mut N) -> (usize, Sent) {
+        let Some(active) = self.slots.pool.get_mut(index) else {
             return (0, Sent::All);
         };
-        if core::mem::take(&mut slot.heard) {
-            self.neighbors.confirm(now, slot.neighbor);
+        if core::mem::take(&mut active.heard) {
+            self.neighbors.confirm(now, active.neighbor);
         }
         let mut frames = 0;
         let mut link = None;
         while frames < QUOTA {
-            let Some(plan) = slot.conn.plan_transmit(now) else {
+            let Some(plan) = active.conn.plan_transmit(now) else {
                 return (frames, Sent::All);
             };
             let link = match link {
                 Some(link) => link,
-                None => match self.neighbors.resolve(now, slot.next_hop, &mut slot.neighbor) {
+                None => match self.neighbors.resolve(now, active.next_hop, &mut active.neighbor) {
                     Resolution::Known(mac) => *link.insert(Link {
                         src: self.mac,
                         dst: mac,
                     }),
                     // The last word of a connection that is over waits for nobody.
-                    Resolution::Pending if slot.conn.state() == State::Closed => {
-                        slot.conn.commit_transmit(now, &plan);
+                    Resolution::Pending if active.conn.state() == State::Closed => {
+                        active.conn.commit_transmit(now, &plan);
                         frames += 1;
                         continue;
                     }
                     Resolution::Pending => {
-                        if !core::mem::replace(&mut slot.awaits_neighbor, true) {
-                            self.neighbors.wait(slot.neighbor, index);
+                        if !core::mem::replace(&mut active.awaits_neighbor, true) {
+                            self.neighbors.wait(active.neighbor, index);
                         }
                         return (frames, Sent::AwaitsNeighbor);
                     }
                     // To the connection it is a lost segment, so that its timers
                     // and its limits go on as for any other.
                     Resolution::Unreachable => {
-                        slot.conn.commit_transmit(now, &plan);
+                        active.conn.commit_transmit(now, &plan);
                         self.counters.drops.count(DropReason::NeighborUnreachable);
                         frames += 1;
                         continue;
@@ -121,11 +124,11 @@ impl Stack {
                 },
             };
             let mut segment = plan.segment;
-            segment.src_port = slot.tuple.local_port;
-            segment.dst_port = slot.tuple.remote_port;
+            segment.src_port = active.tuple.local_port;
+            segment.dst_port = active.tuple.remote_port;
             let ip = IpEmit {
-                src: slot.tuple.local_addr,
-                dst: slot.tuple.remote_addr,
+                src: active.tuple.local_addr,
+                dst: active.tuple.remote_addr,
                 hop_limit: self.config.hop_limit,
                 ecn: 0,
                 ident: self.ip_ident,
@@ -135,7 +138,8 @@ impl Stack {
             let Some(buf) = nic.reserve(headers + payload_len) else {
                 return (frames, Sent::Dry);
             };
-            slot.conn
+            active
+                .conn
                 .copy_payload(&plan, &mut buf[headers..headers + payload_len]);
             let len = emit_tcp(buf, &link, &ip, &segment, payload_len, self.tx_checksum);
             let l4_len = segment.header_len();
@@ -147,7 +151,7 @@ impl Stack {
                 offload_checksum: !matches!(self.tx_checksum, TxChecksum::Software),
             };
             nic.commit(len, meta);
-            slot.conn.commit_transmit(now, &plan);
+            active.conn.commit_transmit(now, &plan);
             self.ip_ident = self.ip_ident.wrapping_add(1);
             self.counters.segments_out += 1;
             self.counters.resets_out += u64::from(segment.flags.has_rst());
@@ -165,22 +169,22 @@ impl Stack {
         }
         let mut wake = core::mem::take(&mut self.wakeups);
         for index in wake.resolved.drain(..) {
-            if let Some(slot) = self.slots.get_mut(index) {
-                slot.awaits_neighbor = false;
+            if let Some(active) = self.slots.pool.get_mut(index) {
+                active.awaits_neighbor = false;
             }
             self.mark_ready(index);
         }
         for (next_hop, index) in wake.unreachable.drain(..) {
-            let Some(slot) = self.slots.get_mut(index) else {
+            let Some(active) = self.slots.pool.get_mut(index) else {
                 continue;
             };
-            if !slot.awaits_neighbor || slot.next_hop != next_hop {
+            if !active.awaits_neighbor || active.next_hop != next_hop {
                 continue;
             }
-            slot.awaits_neighbor = false;
+            active.awaits_neighbor = false;
             // Nobody answered for the next hop, which is final for an open that
             // has not got through, and a loss for the others.
-            slot.conn.on_unreachable(now, true);
+            active.conn.on_unreachable(now, true);
             self.counters.drops.count(DropReason::NeighborUnreachable);
             self.touch(index);
         }

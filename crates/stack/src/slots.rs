@@ -1,66 +1,48 @@
-//! The connections of a stack: a slab of slots, each with a generation.
+//! The connections of a stack: a record for each, a place in the pool for those
+//! that are active, and the lists of those that wait.
 //!
-//! Always true: a slot is either on the free list or holds a connection that is
-//! in the flow table; the number of slots never exceeds `max_connections`.
+//! Read first: DESIGN section 4.
+//!
+//! Always true: a record is on the free list or stands for a connection that is
+//! in the flow table; there are never more than `max_connections`; an active
+//! record and its place in the pool name each other.
 
-use core::net::IpAddr;
+use crore_base::FourTuple;
+use crore_tcp::{HalfOpen, Parked, State};
 
-use crore_base::{FourTuple, Instant};
-use crore_tcp::Connection;
+use crate::ConnId;
+use crate::fifo::Fifo;
+use crate::pool::{Active, Pool};
+use crate::record::{Kind, Locals, Record};
 
-use crate::neighbor::NeighborRef;
-use crate::{ConnId, ListenerId};
-
-/// One connection and what the stack keeps beside it.
-pub(crate) struct Slot {
-    pub(crate) conn: Connection,
-    pub(crate) tuple: FourTuple,
-    pub(crate) hash: u32,
-    /// The neighbour that its packets go to.
-    pub(crate) next_hop: IpAddr,
-    pub(crate) neighbor: Option<NeighborRef>,
-    pub(crate) user: u64,
-    /// The listener that it came to.
-    pub(crate) listener: Option<ListenerId>,
-    /// Counted among its listener's handshakes.
-    pub(crate) half_open: bool,
-    /// The application has been told that it exists, or opened it itself.
-    pub(crate) known_to_app: bool,
-    /// The application has given it back; it hears no more of it.
-    pub(crate) released: bool,
-    /// On the ready list.
-    pub(crate) ready: bool,
-    /// On the event list.
-    pub(crate) has_events: bool,
-    /// Waits for its next hop's Ethernet address.
-    pub(crate) awaits_neighbor: bool,
-    /// The peer's segments got through since the last transmission.
-    pub(crate) heard: bool,
-    /// When data last moved, either way, or the application was last told that none does.
-    pub(crate) moved_at: Instant,
-    /// Bytes of received data that were last counted against the budget.
-    pub(crate) charged: u32,
-}
-
-enum Cell {
-    Free { next: Option<u32> },
-    Used(Box<Slot>),
-}
+const NIL: u32 = u32::MAX;
+/// Lists of handshakes: by how often the SYN-ACK was sent again.
+pub(crate) const HANDSHAKE_LISTS: usize = 16;
 
 pub(crate) struct Slots {
-    cells: Vec<(u32, Cell)>,
-    free: Option<u32>,
+    records: Vec<Record>,
+    free: u32,
     used: u32,
     max: u32,
+    pub(crate) pool: Pool,
+    locals: Locals,
+    /// Parked in TIME-WAIT.
+    pub(crate) time_wait: Fifo,
+    /// Handshakes that somebody else began, by how often the SYN-ACK was sent again.
+    pub(crate) handshakes: [Fifo; HANDSHAKE_LISTS],
 }
 
 impl Slots {
-    pub(crate) fn new(max: u32) -> Self {
+    pub(crate) fn new(max: u32, max_active: u32) -> Self {
         Self {
-            cells: Vec::with_capacity(max as usize),
-            free: None,
+            records: Vec::with_capacity(max as usize),
+            free: NIL,
             used: 0,
             max,
+            pool: Pool::new(max_active.min(max)),
+            locals: Locals::default(),
+            time_wait: Fifo::EMPTY,
+            handshakes: [const { Fifo::EMPTY }; HANDSHAKE_LISTS],
         }
     }
 
@@ -68,98 +50,186 @@ impl Slots {
         self.used >= self.max
     }
 
-    /// Takes a slot. The caller has asked [`Self::is_full`].
-    pub(crate) fn insert(&mut self, slot: Slot) -> u32 {
-        assert!(!self.is_full(), "asked before");
-        self.used += 1;
-        let cell = Cell::Used(Box::new(slot));
-        match self.free {
-            Some(index) => {
-                let place = &mut self.cells[index as usize];
-                if let Cell::Free { next } = place.1 {
-                    self.free = next;
-                }
-                place.1 = cell;
-                index
-            }
-            None => {
-                self.cells.push((0, cell));
-                self.cells.len() as u32 - 1
-            }
-        }
-    }
-
-    /// Gives a slot back; handles to it are stale from now on.
-    pub(crate) fn remove(&mut self, index: u32) -> Option<Slot> {
-        let place = self.cells.get_mut(index as usize)?;
-        if let Cell::Free { .. } = place.1 {
+    /// Takes a record for a connection of `tuple`; none if all are taken. What
+    /// it stands for is to be set next.
+    fn take(&mut self, tuple: &FourTuple) -> Option<u32> {
+        if self.is_full() {
             return None;
         }
-        place.0 = place.0.wrapping_add(1);
-        let old = core::mem::replace(&mut place.1, Cell::Free { next: self.free });
-        self.free = Some(index);
+        let local = self.locals.number(tuple.local_addr)?;
+        let slot = match self.records.get(self.free as usize) {
+            Some(record) => {
+                let slot = self.free;
+                self.free = record.index();
+                slot
+            }
+            None => {
+                self.records.push(Record::FREE);
+                self.records.len() as u32 - 1
+            }
+        };
+        self.records[slot as usize].begin(tuple, local);
+        self.used += 1;
+        Some(slot)
+    }
+
+    /// Takes a record for an active connection; none if all records are taken,
+    /// or all places in the pool. `make` is told the record.
+    pub(crate) fn insert(
+        &mut self,
+        tuple: &FourTuple,
+        make: impl FnOnce(u32) -> Active,
+    ) -> Option<(u32, u32)> {
+        if self.pool.is_full() {
+            return None;
+        }
+        let slot = self.take(tuple)?;
+        let index = self.pool.insert(make(slot));
+        self.records[slot as usize].set_active(index);
+        Some((slot, index))
+    }
+
+    /// Takes a record for a handshake, and puts it on the first list.
+    pub(crate) fn insert_half_open(&mut self, tuple: &FourTuple, half: HalfOpen) -> Option<u32> {
+        let slot = self.take(tuple)?;
+        self.records[slot as usize].set_half_open(half);
+        self.handshakes[0].push(&mut self.records, slot);
+        Some(slot)
+    }
+
+    /// The SYN-ACK of a handshake was sent once more: it moves to the next list.
+    pub(crate) fn advance_half_open(&mut self, slot: u32) -> Option<HalfOpen> {
+        let mut half = self.records.get(slot as usize)?.half_open()?;
+        self.unlink_half_open(slot, &half);
+        half.count_resent();
+        self.records[slot as usize].set_half_open(half);
+        self.handshakes[list_of(&half)].push(&mut self.records, slot);
+        Some(half)
+    }
+
+    fn unlink_half_open(&mut self, slot: u32, half: &HalfOpen) {
+        self.handshakes[list_of(half)].remove(&mut self.records, slot);
+    }
+
+    /// Makes a record active whose connection was parked, or in its handshake.
+    /// The caller has asked whether the pool is full.
+    pub(crate) fn activate(&mut self, slot: u32, active: Active) -> u32 {
+        self.unlink(slot);
+        let index = self.pool.insert(active);
+        self.records[slot as usize].set_active(index);
+        index
+    }
+
+    /// Parks what is at `index` of the pool as `parked`.
+    pub(crate) fn park(&mut self, index: u32, parked: Parked) {
+        let Some(active) = self.pool.remove(index) else {
+            return;
+        };
+        let record = &mut self.records[active.slot as usize];
+        record.set_parked(parked);
+        if parked.state() == State::TimeWait {
+            self.time_wait.push(&mut self.records, active.slot);
+        }
+    }
+
+    /// Gives a record back, and its place in the pool; handles are stale from now on.
+    pub(crate) fn remove(&mut self, slot: u32) -> Option<Active> {
+        self.unlink(slot);
+        let record = self.records.get_mut(slot as usize)?;
+        let active = match record.kind() {
+            Kind::Free => return None,
+            Kind::Active => self.pool.remove(record.index()),
+            Kind::Parked | Kind::HalfOpen => None,
+        };
+        record.set_free(self.free);
+        self.free = slot;
         self.used -= 1;
-        match old {
-            Cell::Used(slot) => Some(*slot),
-            Cell::Free { .. } => None,
+        active
+    }
+
+    /// Takes a record off the list that it waits on, if it does.
+    fn unlink(&mut self, slot: u32) {
+        let Some(record) = self.records.get(slot as usize) else {
+            return;
+        };
+        if let Some(half) = record.half_open() {
+            self.unlink_half_open(slot, &half);
+        } else if record.parked().is_some_and(|p| p.state() == State::TimeWait) {
+            self.time_wait.remove(&mut self.records, slot);
         }
     }
 
+    /// The place in the pool of the connection at `slot`, if it is active.
     #[inline]
-    pub(crate) fn get(&self, index: u32) -> Option<&Slot> {
-        match self.cells.get(index as usize) {
-            Some((_, Cell::Used(slot))) => Some(slot),
-            _ => None,
+    pub(crate) fn active_index(&self, slot: u32) -> Option<u32> {
+        let record = self.records.get(slot as usize)?;
+        (record.kind() == Kind::Active).then(|| record.index())
+    }
+
+    #[inline]
+    pub(crate) fn record(&self, slot: u32) -> Option<&Record> {
+        self.records.get(slot as usize)
+    }
+
+    #[inline]
+    pub(crate) fn record_mut(&mut self, slot: u32) -> Option<&mut Record> {
+        self.records.get_mut(slot as usize)
+    }
+
+    /// Whether the connection at `slot` is that of `tuple`.
+    #[inline]
+    pub(crate) fn is_of(&self, slot: u32, tuple: &FourTuple) -> bool {
+        self.records
+            .get(slot as usize)
+            .is_some_and(|record| record.is_of(tuple, &self.locals))
+    }
+
+    /// Who the two ends of the connection at `slot` are.
+    pub(crate) fn tuple(&self, slot: u32) -> Option<FourTuple> {
+        let record = self.records.get(slot as usize)?;
+        (record.kind() != Kind::Free).then(|| record.tuple(&self.locals))
+    }
+
+    /// The record that `id` names, unless the handle is stale or was given back.
+    #[inline]
+    pub(crate) fn by_id(&self, id: ConnId) -> Option<&Record> {
+        let record = self.records.get(id.slot as usize)?;
+        (record.generation() == id.generation && record.is_held()).then_some(record)
+    }
+
+    #[inline]
+    pub(crate) fn by_id_mut(&mut self, id: ConnId) -> Option<&mut Record> {
+        let record = self.records.get_mut(id.slot as usize)?;
+        (record.generation() == id.generation && record.is_held()).then_some(record)
+    }
+
+    /// The active connection that `id` names, if it is one.
+    #[inline]
+    pub(crate) fn active_by_id(&self, id: ConnId) -> Option<&Active> {
+        let record = self.by_id(id)?;
+        if record.kind() == Kind::Active {
+            self.pool.get(record.index())
+        } else {
+            None
         }
     }
 
+    /// The handle to the record at `slot`.
     #[inline]
-    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut Slot> {
-        match self.cells.get_mut(index as usize) {
-            Some((_, Cell::Used(slot))) => Some(slot),
-            _ => None,
-        }
+    pub(crate) fn id(&self, slot: u32) -> ConnId {
+        ConnId::new(slot, self.records[slot as usize].generation())
     }
 
-    /// The slot that `id` names, unless the handle is stale or was given back.
-    #[inline]
-    pub(crate) fn by_id(&self, id: ConnId) -> Option<&Slot> {
-        match self.cells.get(id.slot as usize) {
-            Some((generation, Cell::Used(slot))) if *generation == id.generation && !slot.released => {
-                Some(slot)
-            }
-            _ => None,
-        }
-    }
-
-    #[inline]
-    pub(crate) fn by_id_mut(&mut self, id: ConnId) -> Option<&mut Slot> {
-        match self.cells.get_mut(id.slot as usize) {
-            Some((generation, Cell::Used(slot))) if *generation == id.generation && !slot.released => {
-                Some(slot)
-            }
-            _ => None,
-        }
-    }
-
-    /// The handle to the slot at `index`.
-    #[inline]
-    pub(crate) fn id(&self, index: u32) -> ConnId {
-        ConnId::new(index, self.cells[index as usize].0)
-    }
-
-    /// All indices in use lie below it.
+    /// All slots in use lie below it.
     pub(crate) fn bound(&self) -> usize {
-        self.cells.len()
+        self.records.len()
     }
 
     pub(crate) fn len(&self) -> usize {
         self.used as usize
     }
+}
 
-    /// The indices of all slots in use. For shutting down, not for the data path.
-    pub(crate) fn indices(&self) -> impl Iterator<Item = u32> + '_ {
-        let used = |(i, (_, cell)): (usize, &(u32, Cell))| matches!(cell, Cell::Used(_)).then_some(i as u32);
-        self.cells.iter().enumerate().filter_map(used)
-    }
+fn list_of(half: &HalfOpen) -> usize {
+    usize::from(half.resent()).min(HANDSHAKE_LISTS - 1)
 }

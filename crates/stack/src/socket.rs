@@ -6,7 +6,8 @@ use crore_base::{FourTuple, Instant};
 use crore_netbuf::Chunk;
 use crore_tcp::{Connection, Path, Read, State, WriteError};
 
-use crate::slots::Slot;
+use crate::pool::Active;
+use crate::record::{Kind, Wish};
 use crate::{CloseReason, ConnId, ConnectError, Event, ListenError, ListenerId, SocketError, Stack};
 
 impl Stack {
@@ -50,7 +51,7 @@ impl Stack {
         };
         let is_free = |port| {
             let tuple = tuple_from(port);
-            let same = |slot| slots.get(slot).is_some_and(|s: &Slot| s.tuple == tuple);
+            let same = |slot| slots.is_of(slot, &tuple);
             !listeners.uses_port(port) && flows.find(hasher.hash(&tuple), same).is_none()
         };
         let port = ports
@@ -91,9 +92,6 @@ impl Stack {
         {
             return Err(ConnectError::BadDestination);
         }
-        if self.slots.is_full() {
-            return Err(ConnectError::Exhausted);
-        }
         let local = local
             .or_else(|| self.routes.source_for(ip))
             .ok_or(ConnectError::NoLocalAddress)?;
@@ -104,57 +102,35 @@ impl Stack {
     }
 
     fn open(&mut self, now: Instant, tuple: FourTuple) -> Result<ConnId, ConnectError> {
-        let next_hop = self
-            .routes
-            .next_hop(tuple.remote_addr)
-            .ok_or(ConnectError::NoRoute)?;
+        if self.routes.next_hop(tuple.remote_addr).is_none() {
+            return Err(ConnectError::NoRoute);
+        }
+        if self.slots.is_full() {
+            self.recycle_time_wait();
+        }
+        if !self.make_room(now) {
+            return Err(ConnectError::Exhausted);
+        }
         let iss = self.isn.iss(now, &tuple);
         let ts_offset = self.isn.ts_offset(&tuple);
         let path = self.path_to(tuple.remote_addr);
         let conn = Connection::open_active(self.tcp.clone(), now, iss, ts_offset, path);
-        let index = self.add_slot(now, conn, tuple, next_hop, None);
-        if let Some(slot) = self.slots.get_mut(index) {
-            slot.known_to_app = true;
+        let mut active = self.make_active(0, conn, tuple, None);
+        active.moved_at = now;
+        let made = self.slots.insert(&tuple, |slot| Active { slot, ..active });
+        let (slot, index) = made.ok_or(ConnectError::Exhausted)?;
+        if let Some(record) = self.slots.record_mut(slot) {
+            record.set_known();
         }
-        Ok(self.slots.id(index))
-    }
-
-    pub(crate) fn add_slot(
-        &mut self,
-        now: Instant,
-        conn: Connection,
-        tuple: FourTuple,
-        next_hop: IpAddr,
-        listener: Option<ListenerId>,
-    ) -> u32 {
-        let hash = self.hasher.hash(&tuple);
-        let index = self.slots.insert(Slot {
-            conn,
-            tuple,
-            hash,
-            next_hop,
-            neighbor: None,
-            user: 0,
-            listener,
-            half_open: listener.is_some(),
-            known_to_app: false,
-            released: false,
-            ready: false,
-            has_events: false,
-            awaits_neighbor: false,
-            heard: false,
-            moved_at: now,
-            charged: 0,
-        });
-        self.flows.insert(hash, index);
-        self.counters.connections_peak = self.counters.connections_peak.max(self.slots.len() as u64);
+        self.flows.insert(self.hasher.hash(&tuple), slot);
+        self.note_peak();
         self.touch(index);
-        index
+        Ok(self.slots.id(slot))
     }
 
     /// The slot of the connection that `tuple` names.
     pub(crate) fn find(&self, tuple: &FourTuple) -> Option<u32> {
-        let same = |index| self.slots.get(index).is_some_and(|slot| slot.tuple == *tuple);
+        let same = |slot| self.slots.is_of(slot, tuple);
         self.flows.find(self.hasher.hash(tuple), same)
     }
 
@@ -175,36 +151,36 @@ impl Stack {
             return Some(event);
         }
         while let Some(&index) = self.events.front() {
-            if let Some(event) = self.poll_slot_event(index) {
+            if let Some(event) = self.poll_active_event(index) {
                 return Some(event);
             }
             self.events.pop_front();
-            if let Some(slot) = self.slots.get_mut(index) {
-                slot.has_events = false;
+            if let Some(active) = self.slots.pool.get_mut(index) {
+                active.has_events = false;
             }
         }
         None
     }
 
-    fn poll_slot_event(&mut self, index: u32) -> Option<Event> {
+    fn poll_active_event(&mut self, index: u32) -> Option<Event> {
         loop {
-            let slot = self.slots.get_mut(index)?;
-            let event = slot.conn.poll_event()?;
-            let (heard, user) = (slot.known_to_app && !slot.released, slot.user);
-            let conn = self.slots.id(index);
+            let active = self.slots.pool.get_mut(index)?;
+            let event = active.conn.poll_event()?;
+            let slot = active.slot;
+            let record = self.slots.record_mut(slot)?;
+            let (heard, user) = (record.is_held(), record.user);
+            if let crore_tcp::Event::Closed(reason) = event {
+                // The handle dies here; what TCP still owes the peer it pays by itself.
+                record.set_released();
+                self.counters.broken +=
+                    u64::from(!matches!(reason, CloseReason::Finished | CloseReason::Aborted));
+                self.mark_ready(index);
+            }
+            let conn = self.slots.id(slot);
             match event {
                 crore_tcp::Event::Connected => return self.on_connected(index),
-                crore_tcp::Event::Closed(reason) => {
-                    self.counters.broken +=
-                        u64::from(!matches!(reason, CloseReason::Finished | CloseReason::Aborted));
-                    // The handle dies here; what TCP still owes the peer it pays by itself.
-                    if let Some(slot) = self.slots.get_mut(index) {
-                        slot.released = true;
-                    }
-                    self.mark_ready(index);
-                    if heard {
-                        return Some(Event::Closed { conn, reason, user });
-                    }
+                crore_tcp::Event::Closed(reason) if heard => {
+                    return Some(Event::Closed { conn, reason, user });
                 }
                 crore_tcp::Event::Readable if heard => return Some(Event::Readable { conn }),
                 crore_tcp::Event::Writable if heard => return Some(Event::Writable { conn }),
@@ -216,20 +192,21 @@ impl Stack {
     }
 
     fn on_connected(&mut self, index: u32) -> Option<Event> {
-        let conn = self.slots.id(index);
-        let slot = self.slots.get_mut(index)?;
-        let listener = slot.listener;
-        slot.known_to_app = true;
-        if slot.half_open {
-            slot.half_open = false;
-            if let Some(listener) = listener {
-                self.listeners.handshake_ended(listener);
-            }
+        let active = self.slots.pool.get_mut(index)?;
+        let (slot, listener) = (active.slot, active.listener);
+        if core::mem::take(&mut active.half_open)
+            && let Some(listener) = listener
+        {
+            self.listeners.handshake_ended(listener);
+        }
+        if let Some(record) = self.slots.record_mut(slot) {
+            record.set_known();
         }
         match listener {
             Some(_) => self.counters.accepted += 1,
             None => self.counters.connected += 1,
         }
+        let conn = self.slots.id(slot);
         Some(Event::Opened { conn, listener })
     }
 
@@ -237,9 +214,9 @@ impl Stack {
     /// knows and has not given back. With [`Self::slot_bound`] all of them can
     /// be visited, a few at a time.
     pub fn connection_at(&self, index: usize) -> Option<ConnId> {
-        let index = u32::try_from(index).ok()?;
-        let slot = self.slots.get(index)?;
-        (slot.known_to_app && !slot.released).then(|| self.slots.id(index))
+        let slot = u32::try_from(index).ok()?;
+        let record = self.slots.record(slot)?;
+        record.is_held().then(|| self.slots.id(slot))
     }
 
     /// All slot indices in use lie below it.
@@ -250,70 +227,103 @@ impl Stack {
     /// The application's own word for a connection; 0 until it sets one.
     #[inline]
     pub fn user(&self, conn: ConnId) -> u64 {
-        self.slots.by_id(conn).map_or(0, |slot| slot.user)
+        self.slots.by_id(conn).map_or(0, |record| record.user)
     }
 
     /// Sets the application's own word.
     #[inline]
     pub fn set_user(&mut self, conn: ConnId, user: u64) {
-        if let Some(slot) = self.slots.by_id_mut(conn) {
-            slot.user = user;
+        if let Some(record) = self.slots.by_id_mut(conn) {
+            record.user = user;
         }
     }
 
+    /// The place in the pool of a connection that the application holds. It is
+    /// woken if need be; without a place for it, `wish` is remembered.
+    #[inline]
+    fn active_for(&mut self, conn: ConnId, wish: Wish) -> Result<Option<u32>, SocketError> {
+        self.slots.by_id(conn).ok_or(SocketError::Gone)?;
+        let index = self.activate(self.clock, conn.slot);
+        if index.is_none() {
+            self.wish(conn.slot, wish);
+        }
+        Ok(index)
+    }
+
     /// Copies as much of `data` into the send buffer as fits, and says how
-    /// much; when it is less than all, [`Event::Writable`] follows.
+    /// much; when it is less than all, [`Event::Writable`] follows. Nothing at
+    /// all fits while the pool of active connections is used up.
     #[inline]
     pub fn write(&mut self, conn: ConnId, data: &[u8]) -> Result<usize, SocketError> {
-        let slot = self.slots.by_id_mut(conn).ok_or(SocketError::Gone)?;
-        let accepted = slot.conn.write(data).map_err(write_error)?;
-        self.mark_ready(conn.slot);
-        Ok(accepted)
+        self.write_by(conn, |connection| connection.write(data))
     }
 
     /// Like [`Self::write`], without copying the bytes.
     #[inline]
     pub fn write_chunk(&mut self, conn: ConnId, data: Chunk) -> Result<usize, SocketError> {
-        let slot = self.slots.by_id_mut(conn).ok_or(SocketError::Gone)?;
-        let accepted = slot.conn.write_chunk(data).map_err(write_error)?;
-        self.mark_ready(conn.slot);
+        self.write_by(conn, |connection| connection.write_chunk(data))
+    }
+
+    #[inline]
+    fn write_by(
+        &mut self,
+        conn: ConnId,
+        write: impl FnOnce(&mut Connection) -> Result<usize, WriteError>,
+    ) -> Result<usize, SocketError> {
+        let Some(index) = self.active_for(conn, Wish::Write)? else {
+            return Ok(0);
+        };
+        let active = self.slots.pool.get_mut(index).ok_or(SocketError::Gone)?;
+        let accepted = write(&mut active.conn).map_err(write_error)?;
+        self.mark_ready(index);
         Ok(accepted)
     }
 
     /// Bytes that [`Self::write`] would take now.
     #[inline]
     pub fn write_capacity(&self, conn: ConnId) -> usize {
-        self.slots
-            .by_id(conn)
-            .map_or(0, |slot| slot.conn.write_capacity())
+        self.peek(conn, Connection::write_capacity).unwrap_or(0)
     }
 
     /// Takes received bytes, as they lie in the packet buffer if they can.
     #[inline]
     pub fn read(&mut self, conn: ConnId) -> Result<Read, SocketError> {
-        let slot = self.slots.by_id_mut(conn).ok_or(SocketError::Gone)?;
-        let read = slot.conn.read().map_err(|_| SocketError::ReadClosed)?;
-        let ended = matches!(slot.conn.state(), State::Closed | State::TimeWait);
-        self.settle(conn.slot);
+        let record = self.slots.by_id(conn).ok_or(SocketError::Gone)?;
+        if let Some(parked) = record.parked() {
+            // Nothing unread is ever parked.
+            return Ok(match parked.state() {
+                State::CloseWait | State::TimeWait => Read::Eof,
+                _ => Read::WouldBlock,
+            });
+        }
+        let index = record.index();
+        let active = self.slots.pool.get_mut(index).ok_or(SocketError::Gone)?;
+        let read = active.conn.read().map_err(|_| SocketError::ReadClosed)?;
+        let ended = matches!(active.conn.state(), State::Closed | State::TimeWait);
+        self.settle(index);
         if ended {
             // The end was held back until everything was read.
-            self.touch(conn.slot);
+            self.touch(index);
         } else {
-            self.mark_ready(conn.slot);
+            self.mark_ready(index);
         }
         Ok(read)
     }
 
     /// Bytes that can be read now.
     pub fn readable(&self, conn: ConnId) -> usize {
-        self.slots.by_id(conn).map_or(0, |slot| slot.conn.readable())
+        self.slots
+            .active_by_id(conn)
+            .map_or(0, |active| active.conn.readable())
     }
 
     /// Sends FIN after what has been written; reading goes on.
     pub fn shutdown_write(&mut self, conn: ConnId) {
-        if let Some(slot) = self.slots.by_id_mut(conn) {
-            slot.conn.shutdown_write();
-            self.touch(conn.slot);
+        if let Ok(Some(index)) = self.active_for(conn, Wish::Shutdown)
+            && let Some(active) = self.slots.pool.get_mut(index)
+        {
+            active.conn.shutdown_write();
+            self.touch(index);
         }
     }
 
@@ -321,31 +331,55 @@ impl Stack {
     /// answered as RFC 9293 section 3.6 says, and no event follows. The handle
     /// is dead from here on.
     pub fn close(&mut self, now: Instant, conn: ConnId) {
-        if let Some(slot) = self.slots.by_id_mut(conn) {
-            slot.conn.close(now);
-            slot.released = true;
-            self.settle(conn.slot);
-            self.touch(conn.slot);
-        }
+        self.release(conn, Wish::Close, |connection| connection.close(now));
     }
 
     /// Resets the connection. No event follows; the handle is dead from here on.
     pub fn abort(&mut self, conn: ConnId) {
-        if let Some(slot) = self.slots.by_id_mut(conn) {
-            slot.conn.abort();
-            slot.released = true;
-            self.settle(conn.slot);
-            self.touch(conn.slot);
+        self.release(conn, Wish::Abort, Connection::abort);
+    }
+
+    fn release(&mut self, conn: ConnId, wish: Wish, end: impl FnOnce(&mut Connection)) {
+        let Ok(index) = self.active_for(conn, wish) else {
+            return;
+        };
+        if let Some(record) = self.slots.by_id_mut(conn) {
+            record.set_released();
+        }
+        if let Some(index) = index
+            && let Some(active) = self.slots.pool.get_mut(index)
+        {
+            end(&mut active.conn);
+            self.settle(index);
+            self.touch(index);
         }
     }
 
-    /// Resets everything that is open, to be followed by a last transmission.
+    /// Resets everything that is open, to be followed by transmissions until
+    /// [`Self::has_work`] says no.
     pub fn abort_all(&mut self) {
-        let all: Vec<u32> = self.slots.indices().collect();
-        for index in all {
-            if let Some(slot) = self.slots.get_mut(index) {
-                slot.conn.abort();
-                slot.released = true;
+        for slot in 0..self.slots.bound() as u32 {
+            let Some(record) = self.slots.record_mut(slot) else {
+                continue;
+            };
+            match record.kind() {
+                Kind::Free => continue,
+                Kind::HalfOpen => {
+                    self.delete(slot);
+                    continue;
+                }
+                Kind::Parked if record.parked().is_some_and(|p| p.state() == State::TimeWait) => {
+                    self.delete(slot);
+                    continue;
+                }
+                Kind::Parked | Kind::Active => record.set_released(),
+            }
+            let Some(index) = self.activate(self.clock, slot) else {
+                self.wish(slot, Wish::Abort);
+                continue;
+            };
+            if let Some(active) = self.slots.pool.get_mut(index) {
+                active.conn.abort();
             }
             self.settle(index);
             self.touch(index);
@@ -355,34 +389,54 @@ impl Stack {
     /// Whether small writes are sent at once (`true`) or gathered while data is
     /// in flight (Nagle, RFC 9293 section 3.7.4).
     pub fn set_nodelay(&mut self, conn: ConnId, nodelay: bool) {
-        if let Some(slot) = self.slots.by_id_mut(conn) {
-            slot.conn.set_nodelay(nodelay);
+        if self.slots.by_id(conn).is_some()
+            && let Some(index) = self.activate(self.clock, conn.slot)
+            && let Some(active) = self.slots.pool.get_mut(index)
+        {
+            active.conn.set_nodelay(nodelay);
         }
     }
 
     /// Who the two ends are.
     pub fn four_tuple(&self, conn: ConnId) -> Option<FourTuple> {
-        self.slots.by_id(conn).map(|slot| slot.tuple)
+        self.slots.by_id(conn)?;
+        self.slots.tuple(conn.slot)
     }
 
     /// The connection's TCP state.
     pub fn state(&self, conn: ConnId) -> Option<State> {
-        self.slots.by_id(conn).map(|slot| slot.conn.state())
+        match self.slots.by_id(conn)?.parked() {
+            Some(parked) => Some(parked.state()),
+            None => self.slots.active_by_id(conn).map(|active| active.conn.state()),
+        }
     }
 
-    /// The connection's inner figures: round-trip time, windows, retransmissions.
+    /// The connection's inner figures: round-trip time, windows,
+    /// retransmissions (those since it was last woken).
     pub fn stats(&self, conn: ConnId) -> Option<crore_tcp::Stats> {
-        self.slots.by_id(conn).map(|slot| slot.conn.stats())
+        self.peek(conn, Connection::stats)
+    }
+
+    /// What `ask` says of a connection; of a parked one as it would be if woken.
+    fn peek<T>(&self, conn: ConnId, ask: impl FnOnce(&Connection) -> T) -> Option<T> {
+        let record = self.slots.by_id(conn)?;
+        let Some(parked) = record.parked() else {
+            return self.slots.active_by_id(conn).map(|active| ask(&active.conn));
+        };
+        let tuple = self.slots.tuple(conn.slot)?;
+        let ts_offset = self.isn.ts_offset(&tuple);
+        let path = self.path_to(tuple.remote_addr);
+        Some(ask(&Connection::wake(&self.tcp, &parked, ts_offset, path, false)))
     }
 
     /// Counts the received bytes that a connection holds against the budget.
     pub(crate) fn settle(&mut self, index: u32) {
-        let Some(slot) = self.slots.get_mut(index) else {
+        let Some(active) = self.slots.pool.get_mut(index) else {
             return;
         };
-        let held = slot.conn.received_footprint() as u32;
-        self.received_held = self.received_held - u64::from(slot.charged) + u64::from(held);
-        slot.charged = held;
+        let held = active.conn.received_footprint() as u32;
+        self.received_held = self.received_held - u64::from(active.charged) + u64::from(held);
+        active.charged = held;
     }
 }
 

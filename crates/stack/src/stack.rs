@@ -13,13 +13,16 @@ use crate::flow_table::{FlowHasher, FlowTable};
 use crate::input::Scratch;
 use crate::listener::Listeners;
 use crate::neighbor::{NeighborCache, Wakeups};
+use crate::parking::ParkPolicy;
+use crate::pool::Pool;
 use crate::ports::PortPicker;
 use crate::rate_limit::RateLimit;
+use crate::record::Record;
 use crate::route::Routes;
 use crate::slots::Slots;
 use crate::sweep::Sweep;
 use crate::timer_wheel::TimerWheel;
-use crate::{ConfigError, Counters, Event, StackConfig, State};
+use crate::{ConfigError, Counters, Event, ListenerId, StackConfig, State};
 
 /// One TCP/IP host on one shard.
 pub struct Stack {
@@ -37,11 +40,20 @@ pub struct Stack {
     pub(crate) hasher: FlowHasher,
     pub(crate) flows: FlowTable,
     pub(crate) slots: Slots,
+    /// By place in the pool.
     pub(crate) timers: TimerWheel,
-    /// Slots that may have something to send, or a timer to arm, or to be
-    /// deleted. Each at most once ([`crate::slots::Slot::ready`]).
+    pub(crate) park_policy: ParkPolicy,
+    /// Where the search for a connection to park goes on.
+    pub(crate) pool_hand: usize,
+    /// Records of which the application wants something that has to wait for a
+    /// place in the pool ([`crate::record::Wish`]).
+    pub(crate) wishes: VecDeque<u32>,
+    /// The last time that was told.
+    pub(crate) clock: Instant,
+    /// Places in the pool that may have something to send, or a timer to arm, or to be
+    /// deleted. Each at most once ([`crate::pool::Active::ready`]).
     pub(crate) ready: VecDeque<u32>,
-    /// Slots that may have something to tell the application. Each at most once.
+    /// Places in the pool that may have something to tell the application. Each at most once.
     pub(crate) events: VecDeque<u32>,
     /// Ends to tell of connections whose slots are gone already: at most one for
     /// a received frame, and told before anything else.
@@ -93,12 +105,16 @@ impl Stack {
             isn: IsnGenerator::new(derive_key(key, Purpose::SequenceNumbers)),
             hasher: FlowHasher::new(derive_key(key, Purpose::Flows)),
             flows: FlowTable::new(config.max_connections),
-            slots: Slots::new(config.max_connections),
-            timers: TimerWheel::new(config.max_connections, Instant::ZERO),
+            slots: Slots::new(config.max_connections, config.max_active),
+            timers: TimerWheel::new(config.max_active.min(config.max_connections), Instant::ZERO),
+            park_policy: ParkPolicy::new(config.park_after),
+            pool_hand: 0,
+            wishes: VecDeque::new(),
+            clock: Instant::ZERO,
             ready: VecDeque::with_capacity(1024),
             events: VecDeque::with_capacity(1024),
             ended: VecDeque::new(),
-            sweep: Sweep::new(config.idle_timeout),
+            sweep: Sweep::new(&config),
             control,
             reset_limit: RateLimit::new(config.resets_per_second),
             echo_limit: RateLimit::new(config.echo_replies_per_second),
@@ -113,19 +129,22 @@ impl Stack {
 
     /// Wakes what is due at `now`. To be called once a turn.
     pub fn on_timeout(&mut self, now: Instant) {
+        self.clock = now;
         while let Some(index) = self.timers.pop_expired(now) {
-            let Some(slot) = self.slots.get_mut(index) else {
+            let Some(active) = self.slots.pool.get_mut(index) else {
                 continue;
             };
             // Timers are re-armed lazily: this one may have moved on since, and
             // is armed afresh when the connection's turn ends.
-            if slot.conn.next_timeout().is_some_and(|due| due <= now) {
-                slot.conn.on_timeout(now);
+            if active.conn.next_timeout().is_some_and(|due| due <= now) {
+                active.conn.on_timeout(now);
                 self.touch(index);
             } else {
                 self.rearm(index);
             }
         }
+        self.expire_handshakes(now);
+        self.expire_time_wait(now);
         self.sweep(now);
         self.solicit_neighbors(now);
     }
@@ -133,10 +152,14 @@ impl Stack {
     /// A time before which [`Self::on_timeout`] has nothing to do; `None` when
     /// only input can change anything.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let timers = self.timers.next_deadline();
-        let neighbors = self.neighbors.next_timeout();
-        let sweep = self.sweep.next().filter(|_| self.slots.len() > 0);
-        [timers, neighbors, sweep].into_iter().flatten().min()
+        let wishes = [
+            self.timers.next_deadline(),
+            self.neighbors.next_timeout(),
+            self.next_handshake(),
+            self.next_time_wait(),
+            self.next_sweep(),
+        ];
+        wishes.into_iter().flatten().min()
     }
 
     /// Whether there is something to send, or an event to fetch, right now.
@@ -145,6 +168,7 @@ impl Stack {
             || !self.events.is_empty()
             || !self.ended.is_empty()
             || !self.control.is_empty()
+            || !self.wishes.is_empty()
     }
 
     /// What has been counted so far.
@@ -157,14 +181,27 @@ impl Stack {
         self.slots.len()
     }
 
+    /// Connections that are active: the others are parked, or in a handshake
+    /// that somebody else began.
+    pub fn active_connections(&self) -> usize {
+        self.slots.pool.len()
+    }
+
+    /// Bytes that a connection takes however idle it is, and those that it takes
+    /// besides while it is active (what it buffers not counted).
+    pub const fn connection_bytes() -> (usize, usize) {
+        (size_of::<Record>(), Pool::place_size())
+    }
+
     /// Connections that still have something to settle with their peer: all but
-    /// those in TIME-WAIT. Takes a walk over all slots.
+    /// those in TIME-WAIT. Takes a walk over the active ones.
     pub fn unfinished(&self) -> usize {
-        let open = |&index: &u32| {
-            let state = self.slots.get(index).map(|slot| slot.conn.state());
-            state.is_some_and(|state| !matches!(state, State::TimeWait | State::Closed))
+        let over = |index: &usize| {
+            let state = self.slots.pool.get(*index as u32).map(|a| a.conn.state());
+            matches!(state, Some(State::TimeWait | State::Closed))
         };
-        self.slots.indices().filter(open).count()
+        let over = (0..self.slots.pool.bound()).filter(over).count();
+        self.slots.len() - self.slots.time_wait.len() as usize - over
     }
 
     /// Bytes of received data that connections hold, in order and out of order.
@@ -183,38 +220,40 @@ impl Stack {
         self.mac
     }
 
-    /// Puts a slot on the ready and event lists, where the end of the burst
-    /// finds whatever it has.
+    /// Puts what is at `index` of the pool on the ready and event lists, where
+    /// the end of the burst finds whatever it has.
     #[inline]
     pub(crate) fn touch(&mut self, index: u32) {
         self.mark_ready(index);
-        let Some(slot) = self.slots.get_mut(index) else {
+        let Some(active) = self.slots.pool.get_mut(index) else {
             return;
         };
-        if !slot.has_events {
-            slot.has_events = true;
+        if !active.has_events {
+            active.has_events = true;
             self.events.push_back(index);
         }
     }
 
-    /// Puts a slot on the ready list alone.
+    /// Puts it on the ready list alone.
     #[inline]
     pub(crate) fn mark_ready(&mut self, index: u32) {
-        let Some(slot) = self.slots.get_mut(index) else {
+        let Some(active) = self.slots.pool.get_mut(index) else {
             return;
         };
-        if !slot.ready {
-            slot.ready = true;
+        if !active.ready {
+            active.ready = true;
             self.ready.push_back(index);
         }
     }
 
-    /// Arms the timer of a slot when the connection wants to be woken earlier
-    /// than the wheel would; a later wish waits until the wheel wakes it.
+    /// Arms its timer when the connection wants to be woken earlier than the
+    /// wheel would; a later wish waits until the wheel wakes it.
     #[inline]
     pub(crate) fn rearm(&mut self, index: u32) {
-        let Some(slot) = self.slots.get(index) else { return };
-        let Some(due) = slot.conn.next_timeout() else {
+        let Some(active) = self.slots.pool.get(index) else {
+            return;
+        };
+        let Some(due) = active.conn.next_timeout() else {
             return;
         };
         if self.timers.deadline(index).is_none_or(|armed| due < armed) {
@@ -223,21 +262,33 @@ impl Stack {
     }
 
     /// Deletes a connection: nothing of it is left afterwards.
-    pub(crate) fn delete(&mut self, index: u32) {
-        self.timers.cancel(index);
-        let Some(slot) = self.slots.remove(index) else {
+    pub(crate) fn delete(&mut self, slot: u32) {
+        let Some(tuple) = self.slots.tuple(slot) else {
             return;
         };
-        let was_there = self.flows.remove(slot.hash, index);
+        if let Some(index) = self.slots.active_index(slot) {
+            self.timers.cancel(index);
+        }
+        let half = self.slots.record(slot).and_then(|record| record.half_open());
+        let active = self.slots.remove(slot);
+        let was_there = self.flows.remove(self.hasher.hash(&tuple), slot);
         debug_assert!(was_there, "every slot in use is in the flow table");
-        self.received_held -= u64::from(slot.charged);
-        if slot.half_open
-            && let Some(listener) = slot.listener
-        {
+        let mut listener = half.map(|half| ListenerId(half.tag()));
+        if let Some(active) = active {
+            self.received_held -= u64::from(active.charged);
+            self.counters.retransmits += u64::from(active.conn.stats().retransmits);
+            if active.half_open {
+                listener = active.listener;
+            }
+        }
+        if let Some(listener) = listener {
             self.listeners.handshake_ended(listener);
         }
         self.counters.closed += 1;
-        self.counters.retransmits += u64::from(slot.conn.stats().retransmits);
+    }
+
+    pub(crate) fn note_peak(&mut self) {
+        self.counters.connections_peak = self.counters.connections_peak.max(self.slots.len() as u64);
     }
 }
 

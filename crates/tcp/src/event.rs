@@ -90,6 +90,11 @@ impl PendingEvents {
         }
     }
 
+    /// Whether nothing waits to be told.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.bits == 0
+    }
+
     /// Whether the end was told.
     pub(crate) const fn end_was_told(&self) -> bool {
         self.reason.is_some() && self.bits & Self::CLOSED == 0

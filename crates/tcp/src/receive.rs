@@ -86,6 +86,17 @@ impl ReceiveSpace {
         self.last_ack_sent = self.nxt;
     }
 
+    /// As it stood when nothing was unread and nothing out of order, with a
+    /// window of `wnd` bytes; `finished` if the peer's FIN was taken.
+    pub(crate) fn restore(&mut self, nxt: SeqNum, wnd: u32, finished: bool) {
+        self.irs = nxt - 1;
+        self.nxt = nxt;
+        self.edge = nxt + wnd;
+        self.last_ack_sent = nxt;
+        self.fin_received = finished;
+        self.fin = finished.then_some(nxt - 1);
+    }
+
     /// The peer sent `payload` from `seq` on, and `fin` behind it. What lies
     /// outside the window is cut off.
     pub(crate) fn accept(&mut self, seq: SeqNum, mut payload: Chunk, fin: bool, limit: usize) -> Received {
@@ -287,6 +298,11 @@ impl ReceiveSpace {
 
     pub(crate) fn readable(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Whether nothing that came waits for anything.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.queue.is_empty() && self.assembler.is_empty() && self.fin.is_some() == self.fin_received
     }
 
     pub(crate) fn has_early_data(&self) -> bool {

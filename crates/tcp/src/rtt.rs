@@ -71,7 +71,6 @@ impl RttEstimator {
     //= rfc6298#section-2 (MUST)
     // SRTT moves by an eighth and RTTVAR by a quarter; RTO = SRTT + 4 RTTVAR.
     fn sample(&mut self, rtt: Duration) {
-        const GRANULARITY: Duration = Duration::from_millis(1);
         // An hour bounds the arithmetic below; no path is that long.
         let rtt = rtt.min(Duration::from_secs(3600));
         let srtt = match self.srtt {
@@ -86,8 +85,30 @@ impl RttEstimator {
             }
         };
         self.srtt = Some(srtt);
-        self.base = (srtt + self.rttvar.saturating_mul(4).max(GRANULARITY)).clamp(self.min, self.max);
+        self.derive(srtt);
         self.backoff = 0;
+    }
+
+    fn derive(&mut self, srtt: Duration) {
+        const GRANULARITY: Duration = Duration::from_millis(1);
+        self.base = (srtt + self.rttvar.saturating_mul(4).max(GRANULARITY)).clamp(self.min, self.max);
+    }
+
+    /// What was measured: SRTT and RTTVAR.
+    pub(crate) fn measured(&self) -> Option<(Duration, Duration)> {
+        self.srtt.map(|srtt| (srtt, self.rttvar))
+    }
+
+    /// What was measured before.
+    pub(crate) fn restore(&mut self, srtt: Duration, rttvar: Duration) {
+        self.rttvar = rttvar;
+        self.srtt = Some(srtt);
+        self.derive(srtt);
+    }
+
+    /// A segment up to `end` is being timed since `sent`.
+    pub(crate) const fn resume_timing(&mut self, end: SeqNum, sent: Instant) {
+        self.timed = Some((end, sent));
     }
 
     //= rfc6298#section-5.5 (MUST)

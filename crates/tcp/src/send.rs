@@ -68,6 +68,24 @@ impl SendSpace {
         }
     }
 
+    /// As it stood when nothing was in flight and nothing waited; `finished`
+    /// if our FIN is acknowledged.
+    pub(crate) fn restore(
+        &mut self,
+        nxt: SeqNum,
+        scale: WindowScale,
+        wnd: u32,
+        rcv_nxt: SeqNum,
+        finished: bool,
+    ) {
+        self.una = nxt;
+        self.nxt = nxt;
+        self.base = nxt - u32::from(finished);
+        self.scale = scale;
+        self.fin_queued = finished;
+        self.set_window(rcv_nxt, nxt, wnd);
+    }
+
     /// Appends what fits of `data`, and says how much that was.
     pub(crate) fn write(&mut self, data: &[u8]) -> usize {
         let taken = self.room().min(data.len());

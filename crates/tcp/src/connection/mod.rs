@@ -44,42 +44,42 @@ const TIMESTAMPS_LEN: u32 = 12;
 /// One TCP connection.
 #[derive(Debug)]
 pub struct Connection {
-    state: State,
+    pub(crate) state: State,
     /// The application has closed, or aborted: nobody reads, nobody is told
     /// anything but the end.
-    released: bool,
-    nodelay: bool,
+    pub(crate) released: bool,
+    pub(crate) nodelay: bool,
     /// Both ends permitted SACK.
-    sack: bool,
+    pub(crate) sack: bool,
     /// Both ends scale their windows.
-    scaling: bool,
+    pub(crate) scaling: bool,
     /// Our SYN or SYN-ACK had to be sent again.
-    syn_lost: bool,
+    pub(crate) syn_lost: bool,
     /// The network has said since the peer was last heard that it is unreachable.
     soft_error: bool,
     /// Retransmissions and probes since the peer last showed that it lives.
-    retries: u8,
+    pub(crate) retries: u8,
     /// Keepalive probes since then.
     keepalives: u8,
     /// Largest segment to send, in bytes, options included (RFC 6691).
-    mss: u16,
-    events: PendingEvents,
+    pub(crate) mss: u16,
+    pub(crate) events: PendingEvents,
     owed: Owed,
     timer: Timer,
     /// When an acceptable segment came last.
     heard_at: Instant,
     /// When data was sent last.
     sent_at: Instant,
-    snd: SendSpace,
-    rcv: ReceiveSpace,
-    ts: TimestampState,
-    rtt: RttEstimator,
-    congestion: Congestion,
+    pub(crate) snd: SendSpace,
+    pub(crate) rcv: ReceiveSpace,
+    pub(crate) ts: TimestampState,
+    pub(crate) rtt: RttEstimator,
+    pub(crate) congestion: Congestion,
     recovery: LossRecovery,
     scoreboard: SackScoreboard,
     path: Path,
     counts: Counts,
-    config: Rc<Config>,
+    pub(crate) config: Rc<Config>,
 }
 
 /// What [`Stats`] reports of the past.
@@ -106,7 +106,7 @@ pub enum Disposition {
 }
 
 impl Connection {
-    fn new(
+    pub(crate) fn new(
         config: Rc<Config>,
         now: Instant,
         iss: SeqNum,
@@ -269,7 +269,7 @@ impl Connection {
     //= rfc6691#section-2 (MUST)
     // The value counts no options; what options take is subtracted from each
     // segment that carries them.
-    fn set_peer_mss(&mut self, named: Option<u16>) {
+    pub(crate) fn set_peer_mss(&mut self, named: Option<u16>) {
         let peer = named.unwrap_or(self.path.default_mss());
         self.mss = peer
             .min(self.path.mss)
@@ -279,7 +279,7 @@ impl Connection {
     }
 
     /// SMSS: payload of a full segment without SACK blocks, in bytes.
-    fn smss(&self) -> u32 {
+    pub(crate) fn smss(&self) -> u32 {
         u32::from(self.mss) - if self.ts.enabled { TIMESTAMPS_LEN } else { 0 }
     }
 

@@ -70,6 +70,11 @@ impl Owed {
         self.bits & !Self::DELAYED_ACK == 0
     }
 
+    /// Whether nothing is to be sent now or later.
+    pub(super) const fn is_settled(&self) -> bool {
+        self.bits == 0
+    }
+
     /// An acknowledgment went out, with whatever segment; `bare` if with none
     /// but itself, since only such a one counts as a duplicate.
     pub(super) const fn pay_ack(&mut self, bare: bool) {

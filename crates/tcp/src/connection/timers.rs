@@ -8,6 +8,7 @@
 use crore_base::{Duration, Instant};
 
 use super::{Connection, Owed};
+use crate::recovery::Phase;
 use crate::{CloseReason, State};
 
 /// The main timer.
@@ -235,6 +236,55 @@ impl Connection {
                 kind: Kind::FinWait2,
             };
         }
+    }
+
+    /// Whether time, the peer and the application find nothing to be done:
+    /// nothing is in flight, waits to be sent, to be read or to be told, nothing
+    /// is owed and no loss is being repaired. A wait may run (FIN-WAIT-2,
+    /// TIME-WAIT) if it is the application's no more.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let waits = match self.state {
+            State::Established | State::CloseWait => self.timer.kind == Kind::Off && !self.released,
+            State::FinWait2 => !self.released || self.timer.kind == Kind::FinWait2,
+            State::TimeWait => self.released,
+            _ => false,
+        };
+        waits
+            && self.snd.una == self.snd.nxt
+            && !self.snd.has_unsent()
+            && !self.snd.starved
+            && self.rcv.is_drained()
+            && self.owed.is_settled()
+            && self.events.is_empty()
+            && self.recovery.phase == Phase::Open
+            && self.keepalives == 0
+    }
+
+    /// Since when it has been as it is: the wait's beginning, or the peer's last word.
+    pub(crate) fn waited_since(&self) -> Instant {
+        let length = match self.timer.kind {
+            Kind::FinWait2 => self.config.fin_wait_2,
+            Kind::TimeWait => self.config.time_wait,
+            _ => return self.heard_at,
+        };
+        Instant::ZERO + self.timer.at.since(Instant::ZERO + length)
+    }
+
+    /// Starts the wait that ran when the connection was parked, as of `since`.
+    pub(crate) fn resume_wait(&mut self, since: Instant) {
+        match self.state {
+            State::FinWait2 => self.arm_fin_wait_2(since),
+            State::TimeWait => {
+                self.timer = Timer::time_wait(since + self.config.time_wait);
+                self.events.close(CloseReason::Finished);
+            }
+            _ => {}
+        }
+    }
+
+    /// What was sent before this connection was made of it is in flight.
+    pub(crate) fn guard_flight(&mut self, now: Instant) {
+        self.timer = Timer::retransmit(now + self.rtt.rto());
     }
 
     /// Data went out: something is in flight.

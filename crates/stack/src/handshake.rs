@@ -1,0 +1,169 @@
+//! Handshakes that somebody else begins: a record each until the peer has shown
+//! that it is where it says it is.
+//!
+//! Read first: RFC 9293 section 3.10.7.2 and 3.10.7.4 (SYN-RECEIVED), RFC 4987
+//! section 3.4 (the SYN cache).
+//!
+//! Always true: a SYN costs one record and one small answer, no place in the
+//! pool and no memory of its own; a listener has at most `backlog` of them.
+
+use crore_base::{DropReason, Duration, FourTuple, Instant, MacAddr, SeqNum};
+use crore_tcp::HalfOpen;
+use crore_wire::{Link, Segment};
+
+use crate::Stack;
+use crate::fifo::Fifo;
+use crate::input::Pending;
+use crate::neighbor::Resolution;
+use crate::slots::HANDSHAKE_LISTS;
+
+/// Handshakes dealt with in one call, at most, when their time has come.
+const EXPIRE: usize = 128;
+
+impl Stack {
+    /// A SYN for a listener.
+    pub(crate) fn on_syn(
+        &mut self,
+        now: Instant,
+        pending: &Pending,
+        iss_above: Option<SeqNum>,
+    ) -> Result<(), DropReason> {
+        let tuple = pending.tuple;
+        if self.routes.next_hop(tuple.remote_addr).is_none() {
+            return Err(DropReason::NoRoute);
+        }
+        let listener = self
+            .listeners
+            .find(tuple.local_addr, tuple.local_port)
+            .ok_or(DropReason::NoSuchConnection)?;
+        if listener.half_open >= listener.backlog {
+            return Err(DropReason::BacklogFull);
+        }
+        let id = listener.id;
+        if self.slots.is_full() {
+            self.recycle_time_wait();
+        }
+        let mut iss = self.isn.iss(now, &tuple);
+        if let Some(above) = iss_above
+            && iss.at_or_before(above)
+        {
+            // Far enough above that no old segment in flight can look new.
+            iss = above + 65_535 + 1;
+        }
+        let half = HalfOpen::new(&self.tcp, now, iss, &pending.segment, id.0);
+        let slot = self
+            .slots
+            .insert_half_open(&tuple, half)
+            .ok_or(DropReason::ConnectionsExhausted)?;
+        self.listeners.handshake_began(id);
+        self.flows.insert(pending.hash, slot);
+        self.note_peak();
+        self.send_syn_ack(now, &tuple, &half, pending.src_mac);
+        Ok(())
+    }
+
+    /// A segment for a handshake that is under way.
+    ///
+    //= rfc9293#section-3.10.7.4 (MUST)
+    // SYN-RECEIVED: a RST that fits ends it; the SYN again is answered again; an
+    // ACK of our SYN makes a connection of it; any other ACK earns a RST.
+    pub(crate) fn on_half_open(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        half: &HalfOpen,
+        pending: Pending,
+    ) -> Result<(), DropReason> {
+        let segment = &pending.segment;
+        let flags = segment.flags;
+        if flags.has_rst() {
+            self.counters.resets_in += 1;
+            if segment.seq != half.irs() + 1 {
+                return Err(DropReason::ResetOutOfPlace);
+            }
+            self.counters.broken += 1;
+            self.delete(slot);
+            return Ok(());
+        }
+        if flags.has_syn() && !flags.has_ack() && segment.seq == half.irs() {
+            self.send_syn_ack(now, &pending.tuple, half, pending.src_mac);
+            return Err(DropReason::Duplicate);
+        }
+        if !flags.has_ack() {
+            return Err(DropReason::MissingAck);
+        }
+        if segment.ack != half.iss() + 1 {
+            return self.on_stray(now, &pending, DropReason::UnacceptableAck);
+        }
+        let index = self
+            .wake_half_open(now, slot, half)
+            .ok_or(DropReason::PoolExhausted)?;
+        self.on_active(now, index, pending)
+    }
+
+    fn send_syn_ack(&mut self, now: Instant, tuple: &FourTuple, half: &HalfOpen, to: MacAddr) {
+        let path = self.path_to(tuple.remote_addr);
+        let mut segment: Segment = half.syn_ack(&self.tcp, now, self.isn.ts_offset(tuple), path);
+        segment.src_port = tuple.local_port;
+        segment.dst_port = tuple.remote_port;
+        let link = Link {
+            src: self.mac,
+            dst: to,
+        };
+        self.control
+            .segment(&link, tuple, &segment, self.config.hop_limit);
+    }
+
+    /// Sends SYN-ACKs again whose time has come, and ends the handshakes that
+    /// nobody goes on with.
+    pub(crate) fn expire_handshakes(&mut self, now: Instant) {
+        let mut left = EXPIRE;
+        for list in 0..HANDSHAKE_LISTS {
+            while left > 0 {
+                let Some(slot) = self.slots.handshakes[list].front() else {
+                    break;
+                };
+                let Some(half) = self.slots.record(slot).and_then(|r| r.half_open()) else {
+                    break;
+                };
+                if half.age(now) < HalfOpen::patience(&self.tcp, half.resent()) {
+                    break;
+                }
+                left -= 1;
+                if half.resent() >= self.tcp.syn_retries {
+                    self.counters.drops.count(DropReason::HandshakeTimedOut);
+                    self.delete(slot);
+                } else {
+                    self.resend_syn_ack(now, slot);
+                }
+            }
+        }
+    }
+
+    fn resend_syn_ack(&mut self, now: Instant, slot: u32) {
+        let (Some(half), Some(tuple)) = (self.slots.advance_half_open(slot), self.slots.tuple(slot)) else {
+            return;
+        };
+        self.counters.retransmits += 1;
+        let Some(next_hop) = self.routes.next_hop(tuple.remote_addr) else {
+            return;
+        };
+        let mut hint = None;
+        // A next hop that has to be asked for first will be known next time.
+        if let Resolution::Known(mac) = self.neighbors.resolve(now, next_hop, &mut hint) {
+            self.send_syn_ack(now, &tuple, &half, mac);
+        }
+    }
+
+    /// When a handshake wants to be looked at.
+    pub(crate) fn next_handshake(&self) -> Option<Instant> {
+        let now = self.clock;
+        let due = |list: &Fifo| {
+            let half = self.slots.record(list.front()?)?.half_open()?;
+            let patience = HalfOpen::patience(&self.tcp, half.resent());
+            // A millisecond more, since the handshake's own clock rounds down.
+            Some(now + patience.saturating_sub(half.age(now)) + Duration::from_millis(1))
+        };
+        self.slots.handshakes.iter().filter_map(due).min()
+    }
+}

@@ -1,0 +1,240 @@
+//! Between the two tiers: idle connections are parked in their records, and
+//! woken when a packet, the application or time asks for them.
+//!
+//! Read first: DESIGN section 4, `crore_tcp::Parked`.
+//!
+//! Always true: a connection is parked only when nothing would be lost by it;
+//! when the pool is used up, what can't be woken now is counted (a packet, which
+//! its sender repeats) or remembered (a wish of the application), never lost.
+
+use crore_base::{Duration, FourTuple, Instant};
+use crore_tcp::{Connection, HalfOpen};
+
+use crate::pool::Active;
+use crate::record::{Kind, Wish};
+use crate::{ConnId, Event, ListenerId, Stack};
+
+/// Places of the pool looked at for one that can be given up, at most.
+const LOOK: usize = 64;
+
+/// When idle connections are parked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ParkPolicy {
+    /// Never, unless the pool is used up.
+    Late,
+    /// As soon as nothing is going on.
+    AtOnce,
+    /// After nothing has moved for so long, or at once while the pool is pressed.
+    After(Duration),
+}
+
+impl ParkPolicy {
+    pub(crate) fn new(park_after: Option<Duration>) -> Self {
+        match park_after {
+            None => Self::Late,
+            Some(Duration::ZERO) => Self::AtOnce,
+            Some(time) => Self::After(time),
+        }
+    }
+}
+
+impl Stack {
+    /// The place in the pool of the connection at `slot`, which is woken if it
+    /// was parked; none if there is no place for it, or no connection.
+    #[inline]
+    pub(crate) fn activate(&mut self, now: Instant, slot: u32) -> Option<u32> {
+        let record = self.slots.record(slot)?;
+        match record.kind() {
+            Kind::Active => Some(record.index()),
+            Kind::Parked => self.wake(now, slot),
+            Kind::Free | Kind::HalfOpen => None,
+        }
+    }
+
+    fn wake(&mut self, now: Instant, slot: u32) -> Option<u32> {
+        let record = self.slots.record(slot)?;
+        let (parked, released) = (record.parked()?, record.is_released());
+        if !self.make_room(now) {
+            return None;
+        }
+        let tuple = self.slots.tuple(slot)?;
+        let conn = Connection::wake(
+            &self.tcp,
+            &parked,
+            self.isn.ts_offset(&tuple),
+            self.path_to(tuple.remote_addr),
+            released,
+        );
+        let mut active = self.make_active(slot, conn, tuple, None);
+        active.moved_at = parked.heard_at();
+        self.counters.woken += 1;
+        let index = self.slots.activate(slot, active);
+        // Whatever becomes of what woke it: its timer is armed, or it is parked
+        // again, at the end of its turn.
+        self.mark_ready(index);
+        Some(index)
+    }
+
+    /// The handshake at `slot` becomes a connection; none if there is no place for it.
+    pub(crate) fn wake_half_open(&mut self, now: Instant, slot: u32, half: &HalfOpen) -> Option<u32> {
+        if !self.make_room(now) {
+            return None;
+        }
+        let tuple = self.slots.tuple(slot)?;
+        let path = self.path_to(tuple.remote_addr);
+        let conn = half.wake(&self.tcp, now, self.isn.ts_offset(&tuple), path);
+        let mut active = self.make_active(slot, conn, tuple, Some(ListenerId(half.tag())));
+        active.moved_at = now;
+        let index = self.slots.activate(slot, active);
+        self.mark_ready(index);
+        Some(index)
+    }
+
+    pub(crate) fn make_active(
+        &self,
+        slot: u32,
+        conn: Connection,
+        tuple: FourTuple,
+        listener: Option<ListenerId>,
+    ) -> Active {
+        Active {
+            conn,
+            slot,
+            ready: false,
+            has_events: false,
+            awaits_neighbor: false,
+            heard: false,
+            half_open: listener.is_some(),
+            charged: 0,
+            listener,
+            next_hop: self
+                .routes
+                .next_hop(tuple.remote_addr)
+                .unwrap_or(tuple.remote_addr),
+            tuple,
+            neighbor: None,
+            moved_at: Instant::ZERO,
+        }
+    }
+
+    /// Parks the connection at `index` of the pool if nothing is going on.
+    pub(crate) fn park(&mut self, index: u32) -> bool {
+        let Some(active) = self.slots.pool.get(index) else {
+            return false;
+        };
+        if active.ready || active.has_events || active.awaits_neighbor || active.half_open {
+            return false;
+        }
+        let Some(parked) = active.conn.park() else {
+            return false;
+        };
+        debug_assert_eq!(active.charged, 0, "nothing is held, so nothing is charged");
+        self.received_held -= u64::from(active.charged);
+        self.counters.retransmits += u64::from(active.conn.stats().retransmits);
+        self.timers.cancel(index);
+        self.slots.park(index, parked);
+        self.counters.parked += 1;
+        true
+    }
+
+    /// The end of a connection's turn, while it is still in the cache: should it
+    /// be parked at once?
+    #[inline]
+    pub(crate) fn park_if_due(&mut self, index: u32) {
+        let due = match self.park_policy {
+            ParkPolicy::Late => false,
+            ParkPolicy::AtOnce => true,
+            ParkPolicy::After(_) => self.slots.pool.is_pressed(),
+        };
+        if due {
+            self.park(index);
+        }
+    }
+
+    /// Makes sure that the pool has a place: some that are idle are parked if it
+    /// must be. Whether it has one.
+    pub(crate) fn make_room(&mut self, _now: Instant) -> bool {
+        if !self.slots.pool.is_full() {
+            return true;
+        }
+        let bound = self.slots.pool.bound();
+        for _ in 0..LOOK.min(bound) {
+            self.pool_hand = if self.pool_hand + 1 < bound {
+                self.pool_hand + 1
+            } else {
+                0
+            };
+            if self.park(self.pool_hand as u32) {
+                return true;
+            }
+        }
+        self.counters.pool_exhausted += 1;
+        false
+    }
+
+    /// Parks some of those on which nothing has moved for long; a step of the
+    /// slow walk.
+    pub(crate) fn park_aged(&mut self, now: Instant, range: core::ops::Range<usize>) {
+        let ParkPolicy::After(age) = self.park_policy else {
+            return;
+        };
+        for index in range {
+            let aged = |active: &Active| now.since(active.moved_at) >= age;
+            if self.slots.pool.get(index as u32).is_some_and(aged) {
+                self.park(index as u32);
+            }
+        }
+    }
+
+    /// Remembers what the application wants of a parked connection that can't
+    /// be woken now.
+    pub(crate) fn wish(&mut self, slot: u32, wish: Wish) {
+        let Some(record) = self.slots.record_mut(slot) else {
+            return;
+        };
+        if record.wish() == Wish::None {
+            self.wishes.push_back(slot);
+        }
+        if record.wish() < wish {
+            record.set_wish(wish);
+        }
+    }
+
+    /// Carries out what was remembered, as far as the pool has places.
+    pub(crate) fn grant_wishes(&mut self, now: Instant) {
+        for _ in 0..self.wishes.len().min(LOOK) {
+            let Some(&slot) = self.wishes.front() else { return };
+            let Some(record) = self.slots.record_mut(slot) else {
+                return;
+            };
+            let wish = record.wish();
+            if wish != Wish::None && !matches!(record.kind(), Kind::Free | Kind::HalfOpen) {
+                let Some(index) = self.activate(now, slot) else {
+                    return;
+                };
+                self.grant(now, slot, index, wish);
+            }
+            self.wishes.pop_front();
+        }
+    }
+
+    fn grant(&mut self, now: Instant, slot: u32, index: u32, wish: Wish) {
+        if let Some(record) = self.slots.record_mut(slot) {
+            record.set_wish(Wish::None);
+        }
+        let Some(active) = self.slots.pool.get_mut(index) else {
+            return;
+        };
+        match wish {
+            Wish::None => {}
+            Wish::Write => {
+                let conn: ConnId = self.slots.id(slot);
+                self.ended.push_back(Event::Writable { conn });
+            }
+            Wish::Shutdown => active.conn.shutdown_write(),
+            Wish::Close => active.conn.close(now),
+            Wish::Abort => active.conn.abort(),
+        }
+        self.touch(index);
+    }
+}

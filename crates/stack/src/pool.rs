@@ -1,0 +1,145 @@
+//! The pool of active connections: those with something in flight, unread, out
+//! of order or owed, and those that were a moment ago.
+//!
+//! Always true: at most `max` of them exist; a place in the pool is named by its
+//! index, which no packet and no application ever sees.
+
+use core::net::IpAddr;
+
+use crore_base::{FourTuple, Instant};
+use crore_tcp::Connection;
+
+use crate::ListenerId;
+use crate::neighbor::NeighborRef;
+
+/// An active connection and what the stack keeps beside it.
+pub(crate) struct Active {
+    pub(crate) conn: Connection,
+    /// Its record.
+    pub(crate) slot: u32,
+    /// On the ready list.
+    pub(crate) ready: bool,
+    /// On the event list.
+    pub(crate) has_events: bool,
+    /// Waits for its next hop's Ethernet address.
+    pub(crate) awaits_neighbor: bool,
+    /// The peer's segments got through since the last transmission.
+    pub(crate) heard: bool,
+    /// Counted among its listener's handshakes.
+    pub(crate) half_open: bool,
+    /// Bytes of received data that were last counted against the budget.
+    pub(crate) charged: u32,
+    /// The listener that it came to.
+    pub(crate) listener: Option<ListenerId>,
+    pub(crate) tuple: FourTuple,
+    /// The neighbour that its packets go to.
+    pub(crate) next_hop: IpAddr,
+    pub(crate) neighbor: Option<NeighborRef>,
+    /// When data last moved, either way, or the application was last told that none does.
+    pub(crate) moved_at: Instant,
+}
+
+// Room for a connection is most of the pool's memory, and is said in the plan of
+// a machine.
+const NIL: u32 = u32::MAX;
+
+#[expect(clippy::large_enum_variant, reason = "a slab: the variants share a place")]
+enum Cell {
+    Free { next: u32 },
+    Used(Active),
+}
+
+pub(crate) struct Pool {
+    cells: Vec<Cell>,
+    free: u32,
+    used: u32,
+    max: u32,
+}
+
+impl Pool {
+    /// A pool of up to `max` connections. Address space is taken for all of
+    /// them, memory only for as many as are ever in use at once.
+    pub(crate) fn new(max: u32) -> Self {
+        Self {
+            cells: Vec::with_capacity(max as usize),
+            free: NIL,
+            used: 0,
+            max,
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.used >= self.max
+    }
+
+    /// Whether so many are in use that what is idle should not stay.
+    #[inline]
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.used > self.max / 4 * 3
+    }
+
+    /// Takes a connection in. The caller has asked [`Self::is_full`].
+    pub(crate) fn insert(&mut self, active: Active) -> u32 {
+        debug_assert!(!self.is_full(), "asked before");
+        self.used += 1;
+        let cell = Cell::Used(active);
+        match self.cells.get_mut(self.free as usize) {
+            Some(place) => {
+                let index = self.free;
+                if let Cell::Free { next } = *place {
+                    self.free = next;
+                }
+                *place = cell;
+                index
+            }
+            None => {
+                self.cells.push(cell);
+                self.cells.len() as u32 - 1
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, index: u32) -> Option<Active> {
+        let place = self.cells.get_mut(index as usize)?;
+        if let Cell::Free { .. } = place {
+            return None;
+        }
+        let old = core::mem::replace(place, Cell::Free { next: self.free });
+        self.free = index;
+        self.used -= 1;
+        match old {
+            Cell::Used(active) => Some(active),
+            Cell::Free { .. } => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, index: u32) -> Option<&Active> {
+        match self.cells.get(index as usize) {
+            Some(Cell::Used(active)) => Some(active),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut Active> {
+        match self.cells.get_mut(index as usize) {
+            Some(Cell::Used(active)) => Some(active),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.used as usize
+    }
+
+    /// All indices in use lie below it.
+    pub(crate) fn bound(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Bytes that one connection takes, apart from what it buffers.
+    pub(crate) const fn place_size() -> usize {
+        size_of::<Cell>()
+    }
+}

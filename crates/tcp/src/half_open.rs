@@ -1,0 +1,200 @@
+//! A handshake that somebody else began, in the few bytes that it needs until
+//! the peer has shown that it is where it says it is.
+//!
+//! Read first: RFC 9293 sections 3.5 and 3.10.7.4 (SYN-RECEIVED), RFC 4987
+//! section 3.4 (the SYN cache), RFC 7323 sections 2.2 and 3.2.
+//!
+//! Always true: it holds nothing but what the SYN said and what our SYN-ACK
+//! promised, so that the connection made of it goes on as if it had been one all
+//! along.
+
+use std::rc::Rc;
+
+use crore_base::{Duration, Instant, SeqNum, WindowScale};
+use crore_wire::{Flags, Segment, TcpOptions, Timestamps};
+
+use crate::config::MSS_FLOOR;
+use crate::park::PARKED_LEN;
+use crate::{Config, Connection, Path, State};
+
+/// A handshake in SYN-RECEIVED whose SYN-ACK was sent, or is about to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct HalfOpen {
+    iss: u32,
+    irs: u32,
+    ts_recent: u32,
+    /// When the SYN came, in milliseconds modulo 2^32.
+    began: u32,
+    /// Whatever the owner wants to remember: the listener.
+    tag: u32,
+    /// The window that the SYN named.
+    window: u16,
+    /// The MSS that it named, or zero.
+    mss: u16,
+    /// How often the SYN-ACK was sent again.
+    resent: u8,
+    /// The peer's window scale.
+    scale: u8,
+    bits: u8,
+}
+
+const SACK: u8 = 1;
+const SCALING: u8 = 2;
+const TIMESTAMPS: u8 = 4;
+
+impl HalfOpen {
+    /// The handshake that `syn` begins (it has SYN, and neither ACK nor RST),
+    /// with our initial sequence number. `tag` is kept for the caller.
+    pub fn new(config: &Config, now: Instant, iss: SeqNum, syn: &Segment, tag: u32) -> Self {
+        let options = &syn.options;
+        let mut half = Self {
+            iss: iss.0,
+            irs: syn.seq.0,
+            began: now.as_millis() as u32,
+            tag,
+            window: syn.window,
+            mss: options.mss.unwrap_or(0),
+            ..Self::default()
+        };
+        if let (true, Some(scale)) = (config.window_scaling, options.window_scale) {
+            half.bits |= SCALING;
+            half.scale = scale.shift();
+        }
+        if let (true, Some(timestamps)) = (config.timestamps, options.timestamps) {
+            half.bits |= TIMESTAMPS;
+            half.ts_recent = timestamps.value;
+        }
+        if config.sack && options.sack_permitted {
+            half.bits |= SACK;
+        }
+        half
+    }
+
+    /// As bytes, for a place where every one counts.
+    #[inline]
+    pub fn to_bytes(self) -> [u8; PARKED_LEN] {
+        let mut out = [0; PARKED_LEN];
+        out[0..4].copy_from_slice(&self.iss.to_ne_bytes());
+        out[4..8].copy_from_slice(&self.irs.to_ne_bytes());
+        out[8..12].copy_from_slice(&self.ts_recent.to_ne_bytes());
+        out[12..16].copy_from_slice(&self.began.to_ne_bytes());
+        out[16..20].copy_from_slice(&self.tag.to_ne_bytes());
+        out[20..22].copy_from_slice(&self.window.to_ne_bytes());
+        out[22..24].copy_from_slice(&self.mss.to_ne_bytes());
+        out[24..27].copy_from_slice(&[self.resent, self.scale, self.bits]);
+        out
+    }
+
+    /// From what [`Self::to_bytes`] gave.
+    #[inline]
+    pub fn from_bytes(bytes: &[u8; PARKED_LEN]) -> Self {
+        let long = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let short = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
+        Self {
+            iss: long(0),
+            irs: long(4),
+            ts_recent: long(8),
+            began: long(12),
+            tag: long(16),
+            window: short(20),
+            mss: short(22),
+            resent: bytes[24],
+            scale: bytes[25],
+            bits: bytes[26],
+        }
+    }
+
+    /// Our initial sequence number.
+    pub const fn iss(&self) -> SeqNum {
+        SeqNum(self.iss)
+    }
+
+    /// The peer's.
+    pub const fn irs(&self) -> SeqNum {
+        SeqNum(self.irs)
+    }
+
+    /// What [`Self::new`] was given to keep.
+    pub const fn tag(&self) -> u32 {
+        self.tag
+    }
+
+    /// How often the SYN-ACK was sent again.
+    pub const fn resent(&self) -> u8 {
+        self.resent
+    }
+
+    /// How long ago the SYN came.
+    pub const fn age(&self, now: Instant) -> Duration {
+        let millis = (now.as_millis() as u32).wrapping_sub(self.began);
+        Duration::from_millis(millis as u64)
+    }
+
+    //= rfc6298#section-5.5 (MUST)
+    // The wait doubles each time.
+    /// How long after the SYN the SYN-ACK is to be sent again, after it was sent
+    /// again `resent` times.
+    pub fn patience(config: &Config, resent: u8) -> Duration {
+        let factor = (2u64 << resent.min(30)) - 1;
+        config.rto_initial.saturating_mul(factor)
+    }
+
+    /// The SYN-ACK is sent again.
+    pub const fn count_resent(&mut self) {
+        self.resent = self.resent.saturating_add(1);
+    }
+
+    /// The SYN-ACK; the ports are 0, for the owner to fill in.
+    pub fn syn_ack(&self, config: &Config, now: Instant, ts_offset: u32, path: Path) -> Segment {
+        let with = |bit| self.bits & bit != 0;
+        let timestamps = with(TIMESTAMPS).then(|| Timestamps {
+            value: (now.as_millis() as u32).wrapping_add(ts_offset),
+            echo: self.ts_recent,
+        });
+        Segment {
+            seq: self.iss(),
+            ack: self.irs() + 1,
+            flags: Flags::SYN | Flags::ACK,
+            window: config.receive_buffer.clamp(1, 0xffff) as u16,
+            options: TcpOptions {
+                mss: Some(path.mss.min(config.mss_max).max(MSS_FLOOR)),
+                window_scale: with(SCALING).then(|| WindowScale::for_window(config.receive_buffer)),
+                sack_permitted: with(SACK),
+                timestamps,
+                ..TcpOptions::default()
+            },
+            ..Segment::default()
+        }
+    }
+
+    /// The connection that the handshake becomes when an acknowledgment comes,
+    /// which is to be handed to it next: SYN-RECEIVED, its SYN-ACK sent.
+    pub fn wake(&self, config: &Rc<Config>, now: Instant, ts_offset: u32, path: Path) -> Connection {
+        let state = State::SynReceived;
+        let mut connection = Connection::new(Rc::clone(config), now, self.iss(), ts_offset, path, state, 0);
+        let with = |bit| self.bits & bit != 0;
+        connection.scaling = with(SCALING);
+        connection.sack = with(SACK);
+        if with(TIMESTAMPS) {
+            connection.ts.enable(now, self.ts_recent);
+        }
+        if with(SCALING) {
+            connection.snd.scale = WindowScale::new(self.scale);
+            connection.rcv.scale = WindowScale::for_window(config.receive_buffer);
+        }
+        let promised = u32::from(connection.rcv.offer_on_syn());
+        connection.rcv.synchronize(self.irs(), promised);
+        connection.set_peer_mss((self.mss > 0).then_some(self.mss));
+        connection
+            .snd
+            .set_window(self.irs(), self.iss(), u32::from(self.window));
+        connection.snd.nxt = self.iss() + 1;
+        connection.guard_flight(now);
+        connection.syn_lost = self.resent > 0;
+        if self.resent == 0 && !with(TIMESTAMPS) {
+            let sent = Instant::ZERO + now.since(Instant::ZERO + self.age(now));
+            connection.rtt.resume_timing(self.iss() + 1, sent);
+        }
+        connection
+    }
+}

@@ -1,0 +1,305 @@
+//! An idle connection, in the few bytes that it needs.
+//!
+//! Read first: DESIGN section 4, RFC 5681 section 4.1 (what an idle time does to
+//! the congestion window), RFC 7323 section 5 (timestamps).
+//!
+//! A connection on which nothing is in flight, unread, out of order or owed is
+//! *parked*: what RFC 9293 and RFC 7323 need to go on is kept exactly, the
+//! round-trip time to a part in two thousand, moments to 67 ms. The congestion window starts anew, as after
+//! any idle time, but never larger than it was.
+//!
+//! Always true: a connection that is woken behaves towards its peer and its
+//! application as if it had never been parked (the simulator proves it).
+
+use std::rc::Rc;
+
+use crore_base::{Duration, Instant, SeqNum, WindowScale};
+
+use crate::congestion::Congestion;
+use crate::{Config, Connection, Path, State};
+
+/// The parked form of a connection, without owner or address. As bytes
+/// ([`Parked::to_bytes`]) it fits a cache line together with the two ends' addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Parked {
+    snd_nxt: u32,
+    rcv_nxt: u32,
+    ts_recent: u32,
+    heard: Stamp,
+    /// How far beyond RCV.NXT the peer may send.
+    rcv_wnd: u32,
+    /// SND.WND in the peer's own units, or in bytes ([`bits::UNSCALED`]).
+    snd_wnd: u16,
+    mss: u16,
+    srtt: ShortTime,
+    rttvar: ShortTime,
+    /// The peer's window scale, and ours in the upper half.
+    scales: u8,
+    bits: u8,
+}
+
+/// Length of [`Parked::to_bytes`] and [`crate::HalfOpen::to_bytes`].
+pub const PARKED_LEN: usize = 30;
+
+/// A moment in units of 2^26 ns (67 ms), rounded down. It lasts for nine years.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(transparent)]
+pub struct Stamp(u32);
+
+impl Stamp {
+    const SHIFT: u32 = 26;
+
+    /// The unit that holds `at`.
+    pub const fn of(at: Instant) -> Self {
+        Self((at.as_nanos() >> Self::SHIFT) as u32)
+    }
+
+    /// Its beginning.
+    pub const fn instant(self) -> Instant {
+        Instant::from_nanos((self.0 as u64) << Self::SHIFT)
+    }
+}
+
+/// A time in microseconds as a 12-bit number and a 4-bit exponent: up to 134 s.
+/// Zero says that there is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(transparent)]
+struct ShortTime(u16);
+
+impl ShortTime {
+    const MANTISSA: u32 = 12;
+
+    fn of(time: Duration) -> Self {
+        let micros = time.as_micros().clamp(1, 0xfff << 15);
+        let exponent = (u64::BITS - micros.leading_zeros()).saturating_sub(Self::MANTISSA);
+        Self((exponent as u16) << Self::MANTISSA | (micros >> exponent) as u16)
+    }
+
+    fn get(self) -> Option<Duration> {
+        let micros = u64::from(self.0 & 0xfff) << (self.0 >> Self::MANTISSA);
+        (micros > 0).then(|| Duration::from_micros(micros))
+    }
+}
+
+/// The bits of [`Parked::bits`]: two for the state, two for a congestion window
+/// below the initial one, and a flag each.
+mod bits {
+    pub(super) const STATE: u8 = 0b11;
+    pub(super) const NODELAY: u8 = 4;
+    pub(super) const SACK: u8 = 8;
+    /// The window came with a SYN, and is no multiple of the scale's unit.
+    pub(super) const UNSCALED: u8 = 16;
+    pub(super) const TIMESTAMPS: u8 = 32;
+    pub(super) const WINDOW_SHIFT: u8 = 6;
+}
+
+/// The states that can be parked, by their number.
+const STATES: [State; 4] = [
+    State::Established,
+    State::CloseWait,
+    State::FinWait2,
+    State::TimeWait,
+];
+
+/// Congestion windows below the initial one, in segments, by their number; 0
+/// stands for the initial window.
+const SMALL_WINDOWS: [u32; 4] = [0, 1, 2, 4];
+
+impl Parked {
+    /// Where the connection stands.
+    pub const fn state(&self) -> State {
+        STATES[(self.bits & bits::STATE) as usize]
+    }
+
+    /// SND.NXT, which is SND.UNA too.
+    pub const fn snd_nxt(&self) -> SeqNum {
+        SeqNum(self.snd_nxt)
+    }
+
+    /// RCV.NXT.
+    pub const fn rcv_nxt(&self) -> SeqNum {
+        SeqNum(self.rcv_nxt)
+    }
+
+    /// When the peer was last heard; in TIME-WAIT, when the wait began.
+    pub const fn heard_at(&self) -> Instant {
+        self.heard.instant()
+    }
+
+    /// The same connection, heard at `now`.
+    pub const fn heard_again(mut self, now: Instant) -> Self {
+        self.heard = Stamp::of(now);
+        self
+    }
+
+    /// As bytes, for a place where every one counts.
+    #[inline]
+    pub fn to_bytes(self) -> [u8; PARKED_LEN] {
+        let mut out = [0; PARKED_LEN];
+        out[0..4].copy_from_slice(&self.snd_nxt.to_ne_bytes());
+        out[4..8].copy_from_slice(&self.rcv_nxt.to_ne_bytes());
+        out[8..12].copy_from_slice(&self.ts_recent.to_ne_bytes());
+        out[12..16].copy_from_slice(&self.heard.0.to_ne_bytes());
+        out[16..20].copy_from_slice(&self.rcv_wnd.to_ne_bytes());
+        out[20..22].copy_from_slice(&self.snd_wnd.to_ne_bytes());
+        out[22..24].copy_from_slice(&self.mss.to_ne_bytes());
+        out[24..26].copy_from_slice(&self.srtt.0.to_ne_bytes());
+        out[26..28].copy_from_slice(&self.rttvar.0.to_ne_bytes());
+        out[28] = self.scales;
+        out[29] = self.bits;
+        out
+    }
+
+    /// From what [`Self::to_bytes`] gave.
+    #[inline]
+    pub fn from_bytes(bytes: &[u8; PARKED_LEN]) -> Self {
+        let long = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let short = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
+        Self {
+            snd_nxt: long(0),
+            rcv_nxt: long(4),
+            ts_recent: long(8),
+            heard: Stamp(long(12)),
+            rcv_wnd: long(16),
+            snd_wnd: short(20),
+            mss: short(22),
+            srtt: ShortTime(short(24)),
+            rttvar: ShortTime(short(26)),
+            scales: bytes[28],
+            bits: bytes[29],
+        }
+    }
+
+    fn flag(&self, bit: u8) -> bool {
+        self.bits & bit != 0
+    }
+}
+
+impl Connection {
+    /// The parked form, if there is nothing that it would lose: nothing in
+    /// flight, unread, out of order, owed or untold. The caller adds what only
+    /// it knows: the two ends, whether the application has given it back.
+    #[inline]
+    pub fn park(&self) -> Option<Parked> {
+        if !self.is_quiet() {
+            return None;
+        }
+        let state = STATES.iter().position(|&state| state == self.state())? as u8;
+        let (shift, wnd) = (self.snd.scale.shift(), self.snd.wnd);
+        let unscaled = wnd >> shift << shift != wnd;
+        let snd_wnd = if unscaled { wnd } else { wnd >> shift };
+        let window = self.small_window();
+        let flags = [
+            (self.nodelay, bits::NODELAY),
+            (self.sack, bits::SACK),
+            (unscaled, bits::UNSCALED),
+            (self.ts.enabled, bits::TIMESTAMPS),
+        ];
+        let flags = flags
+            .iter()
+            .fold(0, |sum, &(on, bit)| sum | if on { bit } else { 0 });
+        let (srtt, rttvar) = match self.rtt.measured() {
+            Some((srtt, rttvar)) => (ShortTime::of(srtt), ShortTime::of(rttvar)),
+            None => Default::default(),
+        };
+        Some(Parked {
+            snd_nxt: self.snd.nxt.0,
+            rcv_nxt: self.rcv.nxt.0,
+            ts_recent: self.ts.recent(),
+            heard: Stamp::of(self.waited_since()),
+            rcv_wnd: self.rcv.window(),
+            // Either fits: a scaled window by its origin, an unscaled one came with a SYN.
+            snd_wnd: u16::try_from(snd_wnd).unwrap_or(u16::MAX),
+            mss: self.mss,
+            srtt,
+            rttvar,
+            scales: shift | self.rcv.scale.shift() << 4,
+            bits: state | flags | window << bits::WINDOW_SHIFT,
+        })
+    }
+
+    /// A parked connection as it was. `ts_offset` and `path` are those that it
+    /// was opened with; `released` says that the application has given it back.
+    pub fn wake(config: &Rc<Config>, parked: &Parked, ts_offset: u32, path: Path, released: bool) -> Self {
+        let (nxt, heard_at, state) = (parked.snd_nxt(), parked.heard_at(), parked.state());
+        let mut connection = Self::new(Rc::clone(config), heard_at, nxt, ts_offset, path, state, 0);
+        connection.released = released;
+        connection.nodelay = parked.flag(bits::NODELAY);
+        connection.sack = parked.flag(bits::SACK);
+        if parked.flag(bits::TIMESTAMPS) {
+            connection.ts.enable(heard_at, parked.ts_recent);
+        }
+        connection.mss = parked.mss;
+        let finished = matches!(state, State::FinWait2 | State::TimeWait);
+        let peer_finished = matches!(state, State::CloseWait | State::TimeWait);
+        let scale = WindowScale::new(parked.scales & 0xf);
+        let unit = if parked.flag(bits::UNSCALED) {
+            0
+        } else {
+            scale.shift()
+        };
+        let window = u32::from(parked.snd_wnd) << unit;
+        connection
+            .snd
+            .restore(nxt, scale, window, parked.rcv_nxt(), finished);
+        connection.rcv.scale = WindowScale::new(parked.scales >> 4);
+        connection
+            .rcv
+            .restore(parked.rcv_nxt(), parked.rcv_wnd, peer_finished);
+        if let (Some(srtt), Some(rttvar)) = (parked.srtt.get(), parked.rttvar.get()) {
+            connection.rtt.restore(srtt, rttvar);
+        }
+        //= rfc5681#section-4.1 (SHOULD)
+        // After an idle time the restart window is the initial one, or what the
+        // window was if that was less.
+        let initial = connection.config.initial_window;
+        let segments = match SMALL_WINDOWS[usize::from(parked.bits >> bits::WINDOW_SHIFT)] {
+            0 => initial,
+            small => small.min(initial),
+        };
+        connection.congestion = Congestion::new(connection.config.congestion, connection.smss(), segments);
+        connection.resume_wait(heard_at);
+        connection
+    }
+
+    /// The number of the largest small window that the congestion window still
+    /// covers; 0 if it covers the initial window.
+    fn small_window(&self) -> u8 {
+        let segments = self.congestion.window() / self.smss().max(1);
+        if segments >= self.config.initial_window {
+            return 0;
+        }
+        SMALL_WINDOWS
+            .iter()
+            .rposition(|&w| w <= segments.max(1))
+            .unwrap_or(1) as u8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn bytes_keep_everything(bytes in any::<[u8; PARKED_LEN]>()) {
+            prop_assert_eq!(Parked::from_bytes(&bytes).to_bytes(), bytes);
+        }
+
+        #[test]
+        fn a_short_time_is_right_to_a_part_in_two_thousand(micros in 1u64..134_000_000) {
+            let time = Duration::from_micros(micros);
+            let kept = ShortTime::of(time).get().expect("it is not zero");
+            prop_assert!(kept <= time, "rounded down");
+            prop_assert!((time.as_micros() - kept.as_micros()) * 2000 <= micros, "{micros} us became {kept:?}");
+        }
+
+        #[test]
+        fn a_stamp_lies_less_than_a_unit_back(nanos in 0u64..1 << 57) {
+            let at = Instant::from_nanos(nanos);
+            let kept = Stamp::of(at).instant();
+            prop_assert!(kept <= at && at.since(kept) < Duration::from_millis(68));
+        }
+    }
+}
