@@ -95,6 +95,10 @@ impl Stack {
         if segment.ack != half.iss() + 1 {
             return self.on_stray(now, &pending, DropReason::UnacceptableAck);
         }
+        let bare = pending.payload.is_empty() && !flags.has_fin() && !flags.has_syn();
+        if bare && self.park_half_open(now, slot, half, segment) {
+            return Ok(());
+        }
         let index = self
             .wake_half_open(now, slot, half)
             .ok_or(DropReason::PoolExhausted)?;

@@ -8,7 +8,9 @@
 //! its sender repeats) or remembered (a wish of the application), never lost.
 
 use crore_base::{Duration, FourTuple, Instant};
-use crore_tcp::{Connection, HalfOpen};
+use crore_netbuf::Chunk;
+use crore_tcp::{Connection, Disposition, HalfOpen, State};
+use crore_wire::Segment;
 
 use crate::pool::Active;
 use crate::record::{Kind, Wish};
@@ -24,7 +26,7 @@ pub(crate) enum ParkPolicy {
     Late,
     /// As soon as nothing is going on.
     AtOnce,
-    /// After nothing has moved for so long, or at once while the pool is pressed.
+    /// After nothing has moved for so long; at once while the pool is pressed, and in TIME-WAIT.
     After(Duration),
 }
 
@@ -53,7 +55,9 @@ impl Stack {
 
     fn wake(&mut self, now: Instant, slot: u32) -> Option<u32> {
         let record = self.slots.record(slot)?;
-        let (parked, released) = (record.parked()?, record.is_released());
+        // A close that still has to be carried out has not reached the connection.
+        let released = record.is_released() && record.wish() == Wish::None;
+        let parked = record.parked()?;
         if !self.make_room(now) {
             return None;
         }
@@ -88,6 +92,42 @@ impl Stack {
         let index = self.slots.activate(slot, active);
         self.mark_ready(index);
         Some(index)
+    }
+
+    /// The handshake at `slot` ends with `segment`, a bare acknowledgment: it
+    /// becomes a parked connection without ever taking a place in the pool.
+    /// Whether it did.
+    pub(crate) fn park_half_open(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        half: &HalfOpen,
+        segment: &Segment,
+    ) -> bool {
+        if self.park_policy == ParkPolicy::Late && !self.slots.pool.is_full() {
+            return false;
+        }
+        let Some(tuple) = self.slots.tuple(slot) else {
+            return false;
+        };
+        let path = self.path_to(tuple.remote_addr);
+        let mut conn = half.wake(&self.tcp, now, self.isn.ts_offset(&tuple), path);
+        let taken = conn.on_segment(now, segment, Chunk::empty()) == Disposition::Accepted;
+        if !taken || conn.poll_event() != Some(crore_tcp::Event::Connected) {
+            return false;
+        }
+        let Some(parked) = conn.park() else {
+            return false;
+        };
+        self.slots.park_half_open(slot, parked);
+        let listener = ListenerId(half.tag());
+        self.listeners.handshake_ended(listener);
+        self.counters.accepted += 1;
+        self.ended.push_back(Event::Opened {
+            conn: self.slots.id(slot),
+            listener: Some(listener),
+        });
+        true
     }
 
     pub(crate) fn make_active(
@@ -144,7 +184,10 @@ impl Stack {
         let due = match self.park_policy {
             ParkPolicy::Late => false,
             ParkPolicy::AtOnce => true,
-            ParkPolicy::After(_) => self.slots.pool.is_pressed(),
+            ParkPolicy::After(_) => {
+                let waits = |a: &Active| a.conn.state() == State::TimeWait;
+                self.slots.pool.is_pressed() || self.slots.pool.get(index).is_some_and(waits)
+            }
         };
         if due {
             self.park(index);

@@ -132,6 +132,15 @@ impl Slots {
         }
     }
 
+    /// A handshake becomes a parked connection, which the application is told of.
+    pub(crate) fn park_half_open(&mut self, slot: u32, parked: Parked) {
+        self.unlink(slot);
+        if let Some(record) = self.records.get_mut(slot as usize) {
+            record.set_parked(parked);
+            record.set_known();
+        }
+    }
+
     /// Gives a record back, and its place in the pool; handles are stale from now on.
     pub(crate) fn remove(&mut self, slot: u32) -> Option<Active> {
         self.unlink(slot);

@@ -1,0 +1,331 @@
+//! Parked and active connections, handshakes and waits, under plenty and under want.
+
+mod support;
+
+use crore_base::{DropReason, Duration};
+use crore_stack::{CloseReason, ConnId, Event, Read, StackConfig, State};
+use support::{Host, MOMENT, World};
+
+const ANY: &str = "0.0.0.0:80";
+const SERVER: &str = "10.0.0.2:80";
+
+/// A world whose server is set by `tune`, with `count` connections established.
+fn crowd(count: usize, tune: impl FnOnce(&mut StackConfig)) -> (World, Vec<ConnId>, Vec<ConnId>) {
+    let mut world = World::new(false, tune);
+    world.server.stack.listen(ANY.parse().unwrap(), 64).unwrap();
+    let clients: Vec<_> = (0..count).map(|_| world.connect(SERVER)).collect();
+    world.run(MOMENT);
+    let accepted = world.server.opened();
+    assert_eq!(accepted.len(), count, "all are established");
+    (world, clients, accepted)
+}
+
+fn at_once(config: &mut StackConfig) {
+    config.park_after = Some(Duration::ZERO);
+}
+
+fn echo(host: &mut Host) {
+    let readable: Vec<_> = host.events.drain(..).collect();
+    for event in readable {
+        if let Event::Readable { conn } | Event::Writable { conn } = event {
+            let bytes = host.read_all(conn);
+            assert_eq!(
+                host.stack.write(conn, &bytes),
+                Ok(bytes.len()),
+                "it was just active"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_idle_connection_is_parked_and_goes_on_as_if_it_had_not_been() {
+    for after in [Duration::ZERO, Duration::from_millis(500)] {
+        let (mut world, clients, accepted) = crowd(3, |c| c.park_after = Some(after));
+        world.run(after.saturating_mul(2) + MOMENT);
+        assert_eq!(world.server.stack.active_connections(), 0, "nothing is going on");
+        assert_eq!(world.server.stack.connections(), 3, "they are there all the same");
+        assert_eq!(
+            world.server.stack.state(accepted[0]),
+            Some(State::Established),
+            "as they were"
+        );
+        assert_eq!(
+            world.server.stack.read(accepted[0]),
+            Ok(Read::WouldBlock),
+            "nothing to read"
+        );
+        let room = world.server.stack.write_capacity(accepted[0]);
+        assert!(room > 0, "a parked connection can be written");
+        for (i, &conn) in clients.iter().enumerate() {
+            world.client.stack.write(conn, &[i as u8; 100]).unwrap();
+        }
+        world.run(MOMENT);
+        echo(&mut world.server);
+        world.run(MOMENT + after.saturating_mul(2));
+        for (i, &conn) in clients.iter().enumerate() {
+            assert_eq!(world.client.read_all(conn), [i as u8; 100], "each its own");
+        }
+        assert_eq!(world.server.stack.active_connections(), 0, "and parked again");
+        let stats = world.server.stack.stats(accepted[0]).expect("it is there");
+        assert!(stats.srtt.is_some(), "the round-trip time is kept");
+    }
+}
+
+#[test]
+fn parked_connections_of_ipv6_keep_their_two_ends() {
+    let mut world = World::new(true, at_once);
+    world.server.stack.listen("[::]:80".parse().unwrap(), 16).unwrap();
+    let conn = world.connect("[fd00::2]:80");
+    world.run(MOMENT);
+    let accepted = world.server.opened()[0];
+    assert_eq!(world.server.stack.active_connections(), 0, "parked");
+    let tuple = world.server.stack.four_tuple(accepted).expect("it is there");
+    assert_eq!(tuple.local_addr, "fd00::2".parse::<std::net::IpAddr>().unwrap());
+    assert_eq!(tuple.remote_addr, "fd00::1".parse::<std::net::IpAddr>().unwrap());
+    world.client.stack.write(conn, b"six").unwrap();
+    world.run(MOMENT);
+    assert_eq!(world.server.read_all(accepted), b"six", "found again");
+}
+
+/// Protects against a pool pinned by connections that only wait to be told apart.
+#[test]
+fn a_small_pool_serves_many_connections_that_are_idle_in_turn() {
+    let (mut world, clients, _) = crowd(40, |c| {
+        c.max_active = 4;
+        c.park_after = None;
+    });
+    for round in 0..3u8 {
+        for &conn in &clients {
+            world.client.stack.write(conn, &[round; 10]).unwrap();
+            world.run(Duration::from_millis(2));
+            echo(&mut world.server);
+            world.run(Duration::from_millis(2));
+            assert_eq!(world.client.read_all(conn), [round; 10], "answered");
+        }
+    }
+    assert!(world.server.stack.active_connections() <= 4, "within the pool");
+    assert!(world.server.stack.counters().woken > 100, "by parking and waking");
+    assert_eq!(
+        world.server.stack.counters().pool_exhausted,
+        0,
+        "nothing had to wait"
+    );
+}
+
+#[test]
+fn what_finds_no_place_in_the_pool_is_done_when_there_is_one() {
+    let (mut world, clients, accepted) = crowd(6, |c| {
+        c.max_active = 2;
+        c.park_after = None;
+    });
+    // Two that are never read keep the pool to themselves.
+    for &conn in &clients[..2] {
+        world.client.stack.write(conn, b"unread").unwrap();
+    }
+    world.run(MOMENT);
+    let tuple = |host: &Host, conn| host.stack.four_tuple(conn).unwrap();
+    let peer_of = |world: &World, client| {
+        let port = tuple(&world.client, client).local_port;
+        *accepted
+            .iter()
+            .find(|&&c| tuple(&world.server, c).remote_port == port)
+            .unwrap()
+    };
+    let (held, writer, closer, aborted) = (
+        [peer_of(&world, clients[0]), peer_of(&world, clients[1])],
+        peer_of(&world, clients[2]),
+        peer_of(&world, clients[3]),
+        peer_of(&world, clients[4]),
+    );
+    world.server.events.clear();
+    assert_eq!(
+        world.server.stack.write(writer, b"later"),
+        Ok(0),
+        "no place: nothing fits"
+    );
+    world.server.stack.close(world.now, closer);
+    world.server.stack.abort(aborted);
+    assert_eq!(world.server.stack.state(closer), None, "given back at once");
+    world.run(MOMENT);
+    assert!(
+        world.server.stack.counters().pool_exhausted > 0,
+        "that is counted"
+    );
+    world.client.stack.write(clients[5], b"dropped for now").unwrap();
+    world.run(MOMENT);
+    assert!(
+        world.server.stack.counters().drops.get(DropReason::PoolExhausted) > 0,
+        "and so is the packet"
+    );
+    for conn in held {
+        assert_eq!(world.server.read_all(conn), b"unread", "they go on unharmed");
+    }
+    world.run(Duration::from_secs(3));
+    assert!(
+        world.server.events.contains(&Event::Writable { conn: writer }),
+        "told that there is room"
+    );
+    assert_eq!(world.server.stack.write(writer, b"later"), Ok(5), "there is");
+    world.run(MOMENT);
+    assert_eq!(world.client.read_all(clients[2]), b"later", "it came");
+    assert!(
+        world
+            .client
+            .events
+            .contains(&Event::PeerClosed { conn: clients[3] }),
+        "the close was carried out"
+    );
+    assert_eq!(world.client.closed(), [CloseReason::ResetByPeer], "and the abort");
+    let last = peer_of(&world, clients[5]);
+    assert_eq!(
+        world.server.read_all(last),
+        b"dropped for now",
+        "sent again, and taken"
+    );
+}
+
+#[test]
+fn a_crowd_that_is_aborted_with_a_small_pool_leaves_nothing_behind() {
+    let (mut world, clients, _) = crowd(40, |c| c.max_active = 2);
+    world.server.stack.abort_all();
+    world.run(MOMENT);
+    assert_eq!(world.server.stack.connections(), 0, "all are gone");
+    assert_eq!(world.client.closed().len(), clients.len(), "each peer was told");
+}
+
+#[test]
+fn a_handshake_takes_no_place_in_the_pool_and_ends_by_itself() {
+    let mut world = World::new(false, |c| {
+        c.tcp.syn_retries = 2;
+        c.tcp.rto_initial = Duration::from_millis(100);
+    });
+    world.server.stack.listen(ANY.parse().unwrap(), 64).unwrap();
+    for _ in 0..10 {
+        world.connect(SERVER);
+    }
+    // The client's SYNs get through; it hears nothing of the answers.
+    world.client.turn(world.now);
+    world.run(Duration::from_micros(10));
+    world.client.turn(world.now);
+    world.link.set_down(true);
+    world.run(Duration::from_millis(1));
+    let half_open = world.server.stack.connections();
+    assert!(world.server.stack.active_connections() == 0, "no place is taken");
+    world.run(Duration::from_secs(2));
+    assert_eq!(
+        world.server.stack.connections(),
+        0,
+        "nobody went on: nothing is left"
+    );
+    assert_eq!(
+        world
+            .server
+            .stack
+            .counters()
+            .drops
+            .get(DropReason::HandshakeTimedOut),
+        half_open as u64,
+        "and it is counted"
+    );
+}
+
+#[test]
+fn a_wait_is_cut_short_rather_than_keep_a_new_connection_out() {
+    let (mut world, _, accepted) = crowd(8, |c| {
+        c.max_connections = 8;
+        c.tcp.time_wait = Duration::from_secs(60);
+    });
+    for &conn in &accepted[..4] {
+        world.server.stack.close(world.now, conn);
+    }
+    world.run(MOMENT);
+    let closing: Vec<_> = world
+        .client
+        .events
+        .iter()
+        .filter_map(|e| match e {
+            Event::PeerClosed { conn } => Some(*conn),
+            _ => None,
+        })
+        .collect();
+    for conn in closing {
+        world.client.stack.close(world.now, conn);
+    }
+    world.run(MOMENT);
+    assert_eq!(world.server.stack.connections(), 8, "four wait, four live");
+    for _ in 0..4 {
+        world.connect(SERVER);
+    }
+    world.run(MOMENT);
+    assert_eq!(world.server.opened().len(), 12, "four new ones came in");
+    assert_eq!(
+        world.server.stack.counters().time_wait_recycled,
+        4,
+        "for four waits"
+    );
+    world.connect(SERVER);
+    world.run(MOMENT);
+    assert_eq!(
+        world.server.opened().len(),
+        12,
+        "those that live are not given up"
+    );
+}
+
+#[test]
+fn an_idle_connection_is_told_of_again_and_again() {
+    for after in [Some(Duration::ZERO), None] {
+        let (mut world, clients, accepted) = crowd(2, |c| {
+            c.idle_timeout = Duration::from_secs(2);
+            c.park_after = after;
+        });
+        let told = |world: &mut World, conn| {
+            let count = world
+                .server
+                .events
+                .iter()
+                .filter(|&&e| e == Event::Idle { conn })
+                .count();
+            world.server.events.clear();
+            count
+        };
+        world.run(Duration::from_secs(1));
+        let busy = world.server.stack.four_tuple(accepted[0]).unwrap().remote_port
+            == world.client.stack.four_tuple(clients[0]).unwrap().local_port;
+        let silent = accepted[usize::from(busy)];
+        world.client.stack.write(clients[0], b"busy").unwrap();
+        world.run(Duration::from_millis(1800));
+        assert_eq!(told(&mut world, silent), 1, "parking {after:?}: silent for 2 s");
+        world.run(Duration::from_millis(2600));
+        assert_eq!(told(&mut world, silent), 1, "parking {after:?}: and for 2 s more");
+    }
+}
+
+#[test]
+fn a_connection_that_nobody_closes_is_counted_and_ended_where_that_is_wanted() {
+    let (mut world, clients, _) = crowd(2, |c| {
+        c.close_wait_limit = Duration::from_secs(5);
+        c.park_after = Some(Duration::ZERO);
+    });
+    world.client.stack.shutdown_write(clients[0]);
+    world.run(Duration::from_secs(3));
+    assert_eq!(
+        world.server.stack.counters().close_wait,
+        1,
+        "the operator can see it"
+    );
+    world.run(Duration::from_secs(5));
+    assert_eq!(
+        world.server.stack.counters().close_wait_ended,
+        1,
+        "its time is over"
+    );
+    assert_eq!(
+        world.server.closed(),
+        [CloseReason::Aborted],
+        "the application is told"
+    );
+    assert_eq!(world.client.closed(), [CloseReason::ResetByPeer], "and the peer");
+    assert_eq!(world.server.stack.connections(), 1, "the other one lives");
+}
