@@ -132,6 +132,7 @@ fn what_finds_no_place_in_the_pool_is_done_when_there_is_one() {
             .find(|&&c| tuple(&world.server, c).remote_port == port)
             .unwrap()
     };
+    let last = peer_of(&world, clients[5]);
     let (held, writer, closer, aborted) = (
         [peer_of(&world, clients[0]), peer_of(&world, clients[1])],
         peer_of(&world, clients[2]),
@@ -177,7 +178,6 @@ fn what_finds_no_place_in_the_pool_is_done_when_there_is_one() {
         "the close was carried out"
     );
     assert_eq!(world.client.closed(), [CloseReason::ResetByPeer], "and the abort");
-    let last = peer_of(&world, clients[5]);
     assert_eq!(
         world.server.read_all(last),
         b"dropped for now",
