@@ -46,7 +46,7 @@ pub mod services;
 pub use crore_base::{DropCounters, DropReason, Duration, FourTuple, Instant, MacAddr};
 pub use crore_netbuf::Chunk;
 pub use crore_nic as nic;
-pub use crore_shard::{Service, Shard, Turn};
+pub use crore_shard::{Mailbox, Service, Shard, Turn, mailbox};
 pub use crore_stack::{
     CloseReason, ConnId, ConnectError, Counters, Event, ListenError, ListenerId, Read, SocketError, Stack,
     StackConfig, State,

@@ -1,5 +1,7 @@
 //! `crore load`: asks a server over a wire, and checks every byte of its answers.
 
+mod hold;
+
 use std::net::{IpAddr, SocketAddr};
 
 use clap::{Args, ValueEnum};
@@ -8,6 +10,7 @@ use crore::config::{ConfigError, WireKind};
 use crore::services::{App, Echo, Http};
 use crore_load::{LoadClient, LoadConfig, Workload};
 
+use self::hold::HoldArguments;
 use crate::cli::ConfigArguments;
 use crate::failure::Failure;
 use crate::run::{Launch, Running};
@@ -31,7 +34,7 @@ pub(crate) struct LoadArguments {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
     /// Requests in all
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 1_000_000)]
     requests: u64,
     /// End after so many seconds even if not all requests were made
     #[arg(long, value_name = "SECONDS")]
@@ -42,6 +45,8 @@ pub(crate) struct LoadArguments {
     /// http: the path
     #[arg(long, default_value = "/")]
     path: String,
+    #[command(flatten)]
+    hold: HoldArguments,
     /// Only the JSON summary at the end
     #[arg(long)]
     json: bool,
@@ -53,6 +58,8 @@ enum Kind {
     Echo,
     /// Fetches a path by HTTP/1.1
     Http,
+    /// Opens very many connections, asks some of them at random, closes them
+    Hold,
 }
 
 /// Asks until all is answered, time is over, or somebody asks for the end.
@@ -63,9 +70,16 @@ pub(crate) fn load(arguments: &LoadArguments) -> Result<(), Failure> {
         let message = "a ring wire reaches no other process; `crore serve` brings its own client there";
         return Err(ConfigError::of_key(file, "wire.kind", message).into());
     }
-    let usual_port = match arguments.kind {
-        Kind::Echo => Echo::PORT,
-        Kind::Http => Http::PORT,
+    let (usual_port, workload) = match arguments.kind {
+        Kind::Echo => {
+            let size = arguments.size as usize;
+            (Echo::PORT, Workload::Echo { size })
+        }
+        Kind::Http => {
+            let path = arguments.path.clone();
+            (Http::PORT, Workload::Http { path })
+        }
+        Kind::Hold => return hold::hold(arguments, config),
     };
     let load = LoadConfig {
         remote: SocketAddr::new(arguments.target, arguments.port.unwrap_or(usual_port)),
@@ -73,14 +87,7 @@ pub(crate) fn load(arguments: &LoadArguments) -> Result<(), Failure> {
         connections: arguments.connections,
         requests: arguments.requests,
         time_limit: arguments.seconds.map(Duration::from_secs),
-        workload: match arguments.kind {
-            Kind::Echo => Workload::Echo {
-                size: arguments.size as usize,
-            },
-            Kind::Http => Workload::Http {
-                path: arguments.path.clone(),
-            },
-        },
+        workload,
     };
     let remote = load.remote;
     let interrupted = Interrupted::watch()?;

@@ -8,11 +8,14 @@
 
 mod bounce;
 mod client;
+mod crowd;
+mod dice;
 mod http;
 mod pattern;
 mod report;
 
 pub use bounce::{Bounce, BounceReport};
 pub use client::{LoadClient, LoadConfig, Workload};
+pub use crowd::{Command, Crowd, CrowdConfig, PhaseReport};
 pub use pattern::Pattern;
 pub use report::{LatencySummary, LoadReport};

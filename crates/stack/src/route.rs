@@ -28,6 +28,12 @@ impl Routes {
         }
         let mut links: Vec<(IpAddr, u8)> = Vec::new();
         for &(addr, prefix) in &configured {
+            // An address that is a link of its own reaches nobody: thousands of
+            // them must not make a long list.
+            let alone = prefix == if addr.is_ipv4() { 32 } else { 128 };
+            if alone && links.iter().any(|(a, _)| a.is_ipv4() == addr.is_ipv4()) {
+                continue;
+            }
             if !links.iter().any(|&(a, p)| p == prefix && same_link(a, p, addr)) {
                 links.push((addr, prefix));
             }

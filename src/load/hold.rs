@@ -1,0 +1,235 @@
+//! `crore load hold`: very many connections, in phases.
+
+use std::io::BufRead;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::thread;
+use std::time::Duration as StdDuration;
+
+use clap::Args;
+use crore::Duration;
+use crore::config::{Config, ConfigError, Prefix};
+use crore::services::{App, AppCounters, Echo};
+
+use crore::{Event, Instant, Mailbox, Service, Stack, mailbox};
+use crore_load::{Command, Crowd, CrowdConfig, PhaseReport};
+
+use super::LoadArguments;
+use crate::clock;
+use crate::failure::Failure;
+use crate::run::{Launch, Running};
+use crate::signals::Interrupted;
+use crate::worker::Work;
+
+/// Most local addresses.
+const ADDRESSES_MAX: u32 = 65_536;
+/// How often it is looked whether a phase is over.
+const LOOK: StdDuration = StdDuration::from_millis(1);
+
+/// What only `hold` understands.
+#[derive(Debug, Args)]
+pub(crate) struct HoldArguments {
+    /// hold: local addresses, all of an IPv4 prefix, as in 10.81.0.0/21; the server must route them here
+    #[arg(long, value_name = "PREFIX")]
+    local: Option<Prefix>,
+    /// hold: opens under way at once
+    #[arg(long, default_value_t = 4096, value_name = "N")]
+    opening: u32,
+    /// hold: opens a second, at most
+    #[arg(long, value_name = "RATE")]
+    opens_per_second: Option<u64>,
+    /// hold: requests under way at once
+    #[arg(long, default_value_t = 1024, value_name = "N")]
+    outstanding: u32,
+    /// hold: take commands from standard input, one a line (open, echo REQUESTS AMONG, rest SECONDS, close, quit), and answer each by a line of JSON
+    #[arg(long)]
+    control: bool,
+}
+
+/// Opens, asks, rests, closes: as its arguments or its standard input say.
+pub(super) fn hold(arguments: &LoadArguments, mut config: Config) -> Result<(), Failure> {
+    let hold = &arguments.hold;
+    let local = match &hold.local {
+        Some(prefix) => local_addresses(prefix)?,
+        None => Vec::new(),
+    };
+    let more = local.iter().map(|&address| Prefix { address, length: 32 });
+    config.net.addresses.extend(more);
+    let crowd = CrowdConfig {
+        remote: SocketAddr::new(arguments.target, arguments.port.unwrap_or(Echo::PORT)),
+        local,
+        connections: arguments.connections,
+        opening: hold.opening.max(1),
+        opens_per_second: hold.opens_per_second,
+        outstanding: hold.outstanding.max(1),
+        size: arguments.size as usize,
+        seed: 1,
+    };
+    let (commands, to_shard) = mailbox(1);
+    let (reports, from_shard) = mailbox(1);
+    let launch = Launch::new("load", &config, move |_| {
+        Ok(Holding(Crowd::new(crowd, to_shard, from_shard)))
+    });
+    let interrupted = Interrupted::watch()?;
+    let running = Running::start(&config, vec![launch])?;
+    let talker = Talker { commands, reports };
+    let script = if hold.control {
+        None
+    } else {
+        Some(script(arguments))
+    };
+    thread::Builder::new()
+        .name("control".into())
+        .spawn(move || talker.talk(script))
+        .map_err(|e| Failure::run(format!("no thread: {e}")))?;
+    running.watch(&config, &interrupted, arguments.json || hold.control);
+    let ended = running.finish()?;
+    let left: usize = ended.outcomes.iter().map(|outcome| outcome.connections).sum();
+    log::debug!("{left} connections are left in TIME-WAIT");
+    if ended.mbufs_in_use > 0 {
+        return Err(Failure::run(format!(
+            "{} packet buffers have not come back: a bug",
+            ended.mbufs_in_use
+        )));
+    }
+    Ok(())
+}
+
+/// The phases that the arguments ask for.
+fn script(arguments: &LoadArguments) -> Vec<Command> {
+    let mut script = vec![Command::Open];
+    if arguments.requests > 0 {
+        script.push(Command::Echo {
+            requests: arguments.requests,
+            among: arguments.connections,
+        });
+    }
+    if let Some(seconds) = arguments.seconds {
+        script.push(Command::Rest(Duration::from_secs(seconds)));
+    }
+    script.extend([Command::Close, Command::Quit]);
+    script
+}
+
+/// All host addresses of a prefix.
+fn local_addresses(prefix: &Prefix) -> Result<Vec<IpAddr>, Failure> {
+    let wrong = |message: &str| Failure::from(ConfigError::of_origin("--local", message));
+    let IpAddr::V4(address) = prefix.address else {
+        return Err(wrong("takes an IPv4 prefix"));
+    };
+    let count = 1u64 << (32 - u32::from(prefix.length));
+    if count > u64::from(ADDRESSES_MAX) {
+        return Err(wrong("is too large: at most 65,536 addresses, a /16"));
+    }
+    let first = u64::from(u32::from(address)) / count * count;
+    let last = first + count - 1;
+    // A network's own address and its broadcast address are nobody's.
+    let hosts = if count > 2 {
+        first + 1..=last - 1
+    } else {
+        first..=last
+    };
+    Ok(hosts.map(|a| IpAddr::V4(Ipv4Addr::from(a as u32))).collect())
+}
+
+/// Hands commands to the shard, one after the other, and prints what came of each.
+struct Talker {
+    commands: Mailbox<Command>,
+    reports: Mailbox<PhaseReport>,
+}
+
+impl Talker {
+    fn talk(&self, script: Option<Vec<Command>>) {
+        match script {
+            Some(script) => {
+                for command in script {
+                    self.carry_out(command);
+                }
+            }
+            None => {
+                for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+                    match parse(&line) {
+                        Some(command) => self.carry_out(command),
+                        None => eprintln!("not understood: {line:?}"),
+                    }
+                }
+                // Nobody is there any more.
+                self.carry_out(Command::Quit);
+            }
+        }
+    }
+
+    fn carry_out(&self, command: Command) {
+        if self.commands.send(command).is_err() || command == Command::Quit {
+            return;
+        }
+        let report = loop {
+            match self.reports.receive() {
+                Some(report) => break report,
+                None => clock::rest(LOOK),
+            }
+        };
+        match serde_json::to_string(&report) {
+            Ok(line) => println!("{line}"),
+            Err(error) => eprintln!("no report: {error}"),
+        }
+    }
+}
+
+fn parse(line: &str) -> Option<Command> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words[..] {
+        ["open"] => Some(Command::Open),
+        ["echo", requests, among] => Some(Command::Echo {
+            requests: requests.parse().ok()?,
+            among: among.parse().ok()?,
+        }),
+        ["rest", seconds] => Some(Command::Rest(Duration::from_secs(seconds.parse().ok()?))),
+        ["close"] => Some(Command::Close),
+        ["quit"] => Some(Command::Quit),
+        _ => None,
+    }
+}
+
+/// A shard that holds a crowd.
+struct Holding(Crowd);
+
+impl Service for Holding {
+    #[inline]
+    fn on_event(&mut self, stack: &mut Stack, now: Instant, event: Event) {
+        self.0.on_event(stack, now, event);
+    }
+
+    #[inline]
+    fn on_turn(&mut self, stack: &mut Stack, now: Instant) {
+        self.0.on_turn(stack, now);
+    }
+
+    fn next_wakeup(&self) -> Option<Instant> {
+        self.0.next_wakeup()
+    }
+}
+
+impl Work for Holding {
+    fn begin(&mut self, _stack: &mut Stack) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn counters(&self) -> AppCounters {
+        AppCounters {
+            requests: self.0.requests(),
+            ..AppCounters::default()
+        }
+    }
+
+    fn open(&self) -> usize {
+        self.0.open()
+    }
+
+    fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    fn drain(&mut self, _stack: &mut Stack, _now: Instant) {}
+
+    fn abort_all(&mut self, _stack: &mut Stack) {}
+}
