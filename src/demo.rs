@@ -302,11 +302,7 @@ fn demo_sized(mut config: Config) -> Config {
 
 fn page_launch(config: &Config, driver: &'static str) -> Launch {
     Launch::new("http", config, move |config| {
-        let app = Http::with_page(
-            page(config, driver).as_bytes(),
-            "text/html; charset=utf-8",
-            config.idle_timeout(),
-        );
+        let app = Http::with_page(page(config, driver).as_bytes(), "text/html; charset=utf-8");
         Ok(serving(app, config, 80))
     })
 }

@@ -55,23 +55,22 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Result<(), Failure> {
 fn launch(service: ServiceName, config: &Config, port: u16) -> Launch {
     match service {
         ServiceName::Http => Launch::new("http", config, move |config| {
-            let idle = config.idle_timeout();
             let app = match &config.serve.root {
-                Some(root) => Http::with_root(root, idle)
+                Some(root) => Http::with_root(root)
                     .map_err(|e| Failure::run(format!("serve.root: {}: {e}", root.display())))?,
-                None => Http::with_body(config.serve.http_body_bytes, idle),
+                None => Http::with_body(config.serve.http_body_bytes),
             };
             Ok(serving(app, config, port))
         }),
         ServiceName::Echo => Launch::new("echo", config, move |config| {
-            Ok(serving(Echo::new(config.idle_timeout()), config, port))
+            Ok(serving(Echo::new(), config, port))
         }),
         ServiceName::Discard => Launch::new("discard", config, move |config| {
-            Ok(serving(Discard::new(config.idle_timeout()), config, port))
+            Ok(serving(Discard::new(), config, port))
         }),
         ServiceName::Chargen => Launch::new("chargen", config, move |config| {
             let limit = Some(config.serve.chargen_bytes).filter(|&n| n > 0);
-            Ok(serving(Chargen::new(limit, config.idle_timeout()), config, port))
+            Ok(serving(Chargen::new(limit), config, port))
         }),
     }
 }

@@ -1,55 +1,57 @@
 //! RFC 864: the rotating pattern, as fast as the peer takes it.
 
-use crore_base::{Duration, Instant};
-use crore_shard::Service;
-use crore_stack::{ConnId, Event, ListenError, Read, SocketError, Stack};
+use crore_base::Instant;
+use crore_stack::{ConnId, Read, SocketError, Stack};
 
-use super::{App, AppCounters, Families, Listeners, Pattern, Roster};
+use super::served::{Desk, Served, Talk};
+use super::{AppCounters, Pattern};
 
 /// The character generator.
+pub type Chargen = Served<ChargenTalk>;
+
+/// What the character generator does on its connections.
 #[derive(Debug)]
-pub struct Chargen {
-    roster: Roster<Position>,
-    listeners: Listeners,
+pub struct ChargenTalk {
     counters: AppCounters,
-    silent: Vec<ConnId>,
     pattern: Pattern,
     /// Bytes for each connection; `None`: until the peer closes.
     limit: Option<u64>,
-    draining: bool,
 }
 
 /// How far a connection is.
 #[derive(Debug)]
-struct Position {
+pub struct Position {
     sent: u64,
     /// The write side is shut: all was sent.
     finished: bool,
 }
 
 impl Chargen {
-    /// A generator of `limit` bytes for each connection (`None`: endless) that
-    /// ends connections on which nothing moves for `idle_timeout` (zero: never).
-    pub fn new(limit: Option<u64>, idle_timeout: Duration) -> Self {
-        Self {
-            roster: Roster::new(idle_timeout),
-            listeners: Listeners::default(),
+    /// A generator of `limit` bytes for each connection (`None`: endless).
+    pub fn new(limit: Option<u64>) -> Self {
+        Self::of(ChargenTalk {
             counters: AppCounters::default(),
-            silent: Vec::new(),
             pattern: Pattern::new(),
             limit,
-            draining: false,
-        }
+        })
     }
+}
 
+impl ChargenTalk {
     /// Writes until the send buffer refuses.
-    fn fill(&mut self, stack: &mut Stack, now: Instant, conn: ConnId) -> Result<(), SocketError> {
-        let Some(position) = self.roster.state(conn).filter(|p| !p.finished) else {
+    fn fill(
+        &mut self,
+        desk: &mut Desk<Position>,
+        stack: &mut Stack,
+        conn: ConnId,
+    ) -> Result<(), SocketError> {
+        let draining = desk.is_draining();
+        let Some(position) = desk.state(stack, conn).filter(|p| !p.finished) else {
             return Ok(());
         };
         let limit = self.limit.unwrap_or(u64::MAX);
         let before = position.sent;
-        while position.sent < limit && !self.draining {
+        while position.sent < limit && !draining {
             let len = (limit - position.sent).min(Pattern::PIECE_MAX as u64) as usize;
             let accepted = stack.write_chunk(conn, self.pattern.piece(position.sent, len))?;
             position.sent += accepted as u64;
@@ -57,11 +59,8 @@ impl Chargen {
                 break;
             }
         }
-        if position.sent > before {
-            self.counters.bytes_out += position.sent - before;
-            Roster::<Position>::touch(stack, now, conn);
-        }
-        if position.sent >= limit || self.draining {
+        self.counters.bytes_out += position.sent - before;
+        if position.sent >= limit || draining {
             position.finished = true;
             self.counters.requests += 1;
             stack.shutdown_write(conn);
@@ -70,15 +69,14 @@ impl Chargen {
     }
 
     /// Throws away what the peer says, and ends when it does.
-    fn drop_input(&mut self, stack: &mut Stack, now: Instant, conn: ConnId) {
+    fn drop_input(&mut self, desk: &mut Desk<Position>, stack: &mut Stack, now: Instant, conn: ConnId) {
         loop {
             match stack.read(conn) {
                 Ok(Read::Data(chunk)) => self.counters.bytes_in += chunk.len() as u64,
                 Ok(Read::Eof) => {
-                    let done = self.limit.is_none() || self.roster.state(conn).is_none_or(|p| p.finished);
-                    if done {
-                        self.roster.remove(conn);
-                        stack.close(now, conn);
+                    let done = desk.state(stack, conn).is_none_or(|p| p.finished);
+                    if done || self.limit.is_none() {
+                        desk.close(stack, now, conn);
                     }
                     return;
                 }
@@ -86,88 +84,38 @@ impl Chargen {
             }
         }
     }
-
-    fn pump(&mut self, stack: &mut Stack, now: Instant, conn: ConnId) {
-        // After an error `Closed` comes by itself.
-        if self.fill(stack, now, conn).is_ok() {
-            self.drop_input(stack, now, conn);
-        }
-    }
 }
 
-impl Service for Chargen {
-    fn on_event(&mut self, stack: &mut Stack, now: Instant, event: Event) {
-        match event {
-            Event::Opened { conn, .. } => {
-                self.roster.add(stack, now, conn);
-                self.roster.put(
-                    stack,
-                    conn,
-                    Box::new(Position {
-                        sent: 0,
-                        finished: false,
-                    }),
-                );
-                self.pump(stack, now, conn);
-            }
-            Event::Writable { conn } => self.pump(stack, now, conn),
-            Event::Readable { conn } | Event::PeerClosed { conn } => self.drop_input(stack, now, conn),
-            Event::Idle { .. } => {}
-            Event::Closed { conn, .. } => {
-                self.roster.remove(conn);
-            }
-        }
-    }
-
-    fn on_turn(&mut self, stack: &mut Stack, now: Instant) {
-        self.roster.sweep(stack, now, &mut self.silent);
-        while let Some(conn) = self.silent.pop() {
-            if self.roster.remove(conn) {
-                self.counters.idle_closed += 1;
-                stack.abort(conn);
-            }
-        }
-    }
-
-    fn next_wakeup(&self) -> Option<Instant> {
-        self.roster.next_sweep()
-    }
-}
-
-impl App for Chargen {
+impl Talk for ChargenTalk {
     const NAME: &'static str = "chargen";
     const PORT: u16 = 19;
+    type State = Position;
 
-    fn listen(
-        &mut self,
-        stack: &mut Stack,
-        families: Families,
-        port: u16,
-        backlog: u32,
-    ) -> Result<(), ListenError> {
-        self.listeners.open(stack, families, port, backlog)
+    fn on_opened(&mut self, desk: &mut Desk<Position>, stack: &mut Stack, now: Instant, conn: ConnId) {
+        let position = Position {
+            sent: 0,
+            finished: false,
+        };
+        desk.put(stack, conn, position);
+        self.on_ready(desk, stack, now, conn);
+    }
+
+    fn on_ready(&mut self, desk: &mut Desk<Position>, stack: &mut Stack, now: Instant, conn: ConnId) {
+        // After an error `Closed` comes by itself.
+        if self.fill(desk, stack, conn).is_ok() {
+            self.drop_input(desk, stack, now, conn);
+        }
+    }
+
+    fn on_idle(&mut self, desk: &mut Desk<Position>, stack: &mut Stack, _now: Instant, conn: ConnId) {
+        desk.abort(stack, conn);
     }
 
     fn counters(&self) -> &AppCounters {
         &self.counters
     }
 
-    fn open(&self) -> usize {
-        self.roster.open()
-    }
-
-    fn drain(&mut self, stack: &mut Stack, now: Instant) {
-        self.listeners.close(stack);
-        self.draining = true;
-        for conn in self.roster.all() {
-            self.pump(stack, now, conn);
-        }
-    }
-
-    fn abort_all(&mut self, stack: &mut Stack) {
-        for conn in self.roster.all() {
-            self.roster.remove(conn);
-            stack.abort(conn);
-        }
+    fn counters_mut(&mut self) -> &mut AppCounters {
+        &mut self.counters
     }
 }

@@ -4,8 +4,8 @@
 //! shard's thread, and an [`App`], which is what the program asks of it beyond
 //! events: to listen, to finish, to count.
 //!
-//! Always true: a connection is in its application's [`Roster`] from `Opened`
-//! until `Closed` or until the application gave it back, whichever comes first.
+//! What they have in common is in `served`; each of them says, as a [`Talk`],
+//! what it does on its connections.
 
 mod app;
 mod chargen;
@@ -13,7 +13,7 @@ mod discard;
 mod echo;
 pub mod http;
 mod pattern;
-mod roster;
+mod served;
 
 pub use app::{App, AppCounters, Families, Listeners};
 pub use chargen::Chargen;
@@ -21,7 +21,7 @@ pub use discard::Discard;
 pub use echo::Echo;
 pub use http::Http;
 pub use pattern::{PATTERN_PERIOD, Pattern};
-pub use roster::Roster;
+pub use served::{Desk, Served, Talk};
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,8 @@ use crore_stack::{ConnId, Event, Read, Stack, StackConfig};
 
 use super::{App, Chargen, Discard, Echo, Families, Pattern};
 
+const SERVER_KEY: u8 = 1;
+
 /// One application at one end, a bare stack at the other.
 pub(super) struct Fixture<A: App> {
     server: Shard<SimNic, A>,
@@ -30,6 +32,8 @@ fn host(address: &str, nic: &SimNic, key: u8) -> Stack {
     let config = StackConfig {
         addresses: vec![(address.parse().expect("an address"), 24)],
         max_connections: 64,
+        // No test but those of silence lasts so long.
+        idle_timeout: Duration::from_secs(if key == SERVER_KEY { 2 } else { 0 }),
         ..StackConfig::default()
     };
     Stack::new(config, nic.capabilities(), [key; 16]).expect("a good configuration")
@@ -38,7 +42,7 @@ fn host(address: &str, nic: &SimNic, key: u8) -> Stack {
 impl<A: App> Fixture<A> {
     pub(super) fn new(mut app: A, port: u16) -> Self {
         let (ours, theirs) = link(LinkConfig::default());
-        let mut stack = host("10.0.0.2", &ours, 1);
+        let mut stack = host("10.0.0.2", &ours, SERVER_KEY);
         let families = Families { v4: true, v6: false };
         app.listen(&mut stack, families, port, 64)
             .expect("the port is free");
@@ -145,11 +149,9 @@ impl<A: App> Fixture<A> {
     }
 }
 
-const NEVER: Duration = Duration::ZERO;
-
 #[test]
 fn an_echo_comes_back_and_a_half_close_ends_it() {
-    let mut fixture = Fixture::new(Echo::new(NEVER), 7);
+    let mut fixture = Fixture::new(Echo::new(), 7);
     let conn = fixture.connect();
     let sent: Vec<u8> = (0..200_000u32).map(|i| Pattern::byte_at(i.into())).collect();
     assert!(fixture.ask(conn, &[&sent]) == sent, "every byte comes back");
@@ -162,7 +164,7 @@ fn an_echo_comes_back_and_a_half_close_ends_it() {
 
 #[test]
 fn an_echo_that_is_not_read_stops_reading_and_goes_on_later() {
-    let mut fixture = Fixture::new(Echo::new(NEVER), 7);
+    let mut fixture = Fixture::new(Echo::new(), 7);
     let conn = fixture.connect();
     let mut written = 0u64;
     // Until every buffer on the way is full.
@@ -197,7 +199,7 @@ fn an_echo_that_is_not_read_stops_reading_and_goes_on_later() {
 
 #[test]
 fn discard_counts_what_it_throws_away() {
-    let mut fixture = Fixture::new(Discard::new(NEVER), 9);
+    let mut fixture = Fixture::new(Discard::new(), 9);
     let conn = fixture.connect();
     let answer = fixture.ask(conn, &[&[1; 100_000], &[2; 5]]);
     assert!(answer.is_empty(), "nothing comes back");
@@ -212,7 +214,7 @@ fn discard_counts_what_it_throws_away() {
 
 #[test]
 fn chargen_sends_so_many_bytes_of_the_pattern_and_ends() {
-    let mut fixture = Fixture::new(Chargen::new(Some(1_000_000), NEVER), 19);
+    let mut fixture = Fixture::new(Chargen::new(Some(1_000_000)), 19);
     let conn = fixture.connect();
     let got = fixture.ask(conn, &[b"ignored"]);
     assert_eq!(got.len(), 1_000_000, "as many as were asked for");
@@ -229,7 +231,7 @@ fn chargen_sends_so_many_bytes_of_the_pattern_and_ends() {
 
 #[test]
 fn an_endless_chargen_ends_when_its_peer_does() {
-    let mut fixture = Fixture::new(Chargen::new(None, NEVER), 19);
+    let mut fixture = Fixture::new(Chargen::new(None), 19);
     let conn = fixture.connect();
     fixture.pass(Duration::from_millis(50));
     fixture.close(conn);
@@ -238,7 +240,7 @@ fn an_endless_chargen_ends_when_its_peer_does() {
 
 #[test]
 fn draining_accepts_nothing_more_and_ends_what_is_idle() {
-    let mut fixture = Fixture::new(Echo::new(NEVER), 7);
+    let mut fixture = Fixture::new(Echo::new(), 7);
     let conn = fixture.connect();
     assert_eq!(fixture.ask(conn, &[b"abc"]), b"abc");
     let (stack, app) = fixture.server.parts_mut();
@@ -253,7 +255,7 @@ fn draining_accepts_nothing_more_and_ends_what_is_idle() {
 
 #[test]
 fn what_does_not_end_is_reset_at_last() {
-    let mut fixture = Fixture::new(Discard::new(NEVER), 9);
+    let mut fixture = Fixture::new(Discard::new(), 9);
     let conn = fixture.connect();
     let (stack, app) = fixture.server.parts_mut();
     app.drain(stack, fixture.now);
@@ -268,7 +270,7 @@ fn what_does_not_end_is_reset_at_last() {
 
 #[test]
 fn silent_connections_are_ended_and_busy_ones_are_not() {
-    let mut fixture = Fixture::new(Echo::new(Duration::from_secs(2)), 7);
+    let mut fixture = Fixture::new(Echo::new(), 7);
     let silent = fixture.connect();
     let busy = fixture.connect();
     for _ in 0..6 {

@@ -14,7 +14,7 @@ pub(super) const FILE_PIECE: usize = 64 * 1024;
 
 /// The state of a connection in the middle of something.
 #[derive(Debug, Default)]
-pub(super) struct Conn {
+pub struct Conn {
     /// The start of a request whose end has not come; at most
     /// [`HEAD_MAX`](super::HEAD_MAX) and one chunk.
     pub(super) head: Vec<u8>,

@@ -2,29 +2,23 @@
 
 use std::path::Path;
 
-use crore_base::{Duration, Instant};
+use crore_base::Instant;
 use crore_netbuf::Chunk;
-use crore_shard::Service;
-use crore_stack::{ConnId, Event, ListenError, Read, Stack};
+use crore_stack::{ConnId, Read, Stack};
 
 use super::conn::{After, Body, Conn, Outgoing, Sources, Stuck};
 use super::files::{Found, Root};
 use super::parse::{HEAD_MAX, Method, Parsed, Request, find_head_end, leading_empty_lines, parse_head};
 use super::reply::{FixedReplies, Persistence, Status, head, refusal};
-use crate::services::{App, AppCounters, Families, Listeners, Roster};
+use crate::services::AppCounters;
+use crate::services::served::{Desk, Served, Talk};
 
 /// An HTTP server.
-#[derive(Debug)]
-pub struct Http {
-    roster: Roster<Conn>,
-    listeners: Listeners,
-    answers: Answers,
-    silent: Vec<ConnId>,
-}
+pub type Http = Served<HttpTalk>;
 
-/// What answers are made of.
+/// What the HTTP server does on its connections: what its answers are made of.
 #[derive(Debug)]
-struct Answers {
+pub struct HttpTalk {
     content: Content,
     sources: Sources,
     counters: AppCounters,
@@ -49,67 +43,75 @@ enum Flow {
 
 impl Http {
     /// A server whose every path answers with `body_len` bytes of the pattern.
-    /// Connections that are silent for `idle_timeout` end (zero: never).
-    pub fn with_body(body_len: u64, idle_timeout: Duration) -> Self {
-        Self::new(Content::Fixed(FixedReplies::of_pattern(body_len)), idle_timeout)
+    pub fn with_body(body_len: u64) -> Self {
+        Self::with(Content::Fixed(FixedReplies::of_pattern(body_len)))
     }
 
     /// A server whose every path answers with `page`, of the media type `kind`.
-    pub fn with_page(page: &[u8], kind: &str, idle_timeout: Duration) -> Self {
-        Self::new(Content::Fixed(FixedReplies::of_page(page, kind)), idle_timeout)
+    pub fn with_page(page: &[u8], kind: &str) -> Self {
+        Self::with(Content::Fixed(FixedReplies::of_page(page, kind)))
     }
 
     /// A server of the files below `root`.
-    pub fn with_root(root: &Path, idle_timeout: Duration) -> std::io::Result<Self> {
-        Ok(Self::new(Content::Files(Root::open(root)?), idle_timeout))
+    pub fn with_root(root: &Path) -> std::io::Result<Self> {
+        Ok(Self::with(Content::Files(Root::open(root)?)))
     }
 
-    fn new(content: Content, idle_timeout: Duration) -> Self {
-        Self {
-            roster: Roster::new(idle_timeout),
-            listeners: Listeners::default(),
-            answers: Answers {
-                content,
-                sources: Sources::new(),
-                counters: AppCounters::default(),
-                draining: false,
-            },
-            silent: Vec::new(),
-        }
-    }
-
-    /// Does what there is to do on a connection. One without state takes the
-    /// short way: read, parse, one write for each request.
-    fn pump(&mut self, stack: &mut Stack, now: Instant, conn: ConnId) {
-        let mut state = if Roster::<Conn>::has_state(stack, conn) {
-            self.roster.take(stack, conn)
-        } else {
-            None
-        };
-        let before = self.answers.counters.bytes_in + self.answers.counters.bytes_out;
-        let flow = self.answers.advance(stack, conn, &mut state);
-        if self.answers.counters.bytes_in + self.answers.counters.bytes_out != before {
-            Roster::<Conn>::touch(stack, now, conn);
-        }
-        match flow {
-            Flow::Open => {
-                if let Some(state) = state.filter(|s| !s.is_idle()) {
-                    self.roster.put(stack, conn, state);
-                }
-            }
-            Flow::Ended => {
-                self.roster.remove(conn);
-                stack.close(now, conn);
-            }
-            Flow::Broken => {
-                self.roster.remove(conn);
-                stack.abort(conn);
-            }
-        }
+    fn with(content: Content) -> Self {
+        Self::of(HttpTalk {
+            content,
+            sources: Sources::new(),
+            counters: AppCounters::default(),
+            draining: false,
+        })
     }
 }
 
-impl Answers {
+impl Talk for HttpTalk {
+    const NAME: &'static str = "http";
+    const PORT: u16 = 80;
+    type State = Box<Conn>;
+
+    /// Does what there is to do on a connection. One without state takes the
+    /// short way: read, parse, one write for each request.
+    fn on_ready(&mut self, desk: &mut Desk<Box<Conn>>, stack: &mut Stack, now: Instant, conn: ConnId) {
+        self.draining = desk.is_draining();
+        let mut state = if Desk::<Box<Conn>>::has_state(stack, conn) {
+            desk.take(stack, conn)
+        } else {
+            None
+        };
+        match self.advance(stack, conn, &mut state) {
+            Flow::Open => {
+                if let Some(state) = state.filter(|s| !s.is_idle()) {
+                    desk.put(stack, conn, state);
+                }
+            }
+            Flow::Ended => desk.close(stack, now, conn),
+            Flow::Broken => desk.abort(stack, conn),
+        }
+    }
+
+    fn on_drain(&mut self, desk: &mut Desk<Box<Conn>>, stack: &mut Stack, now: Instant, conn: ConnId) {
+        if let Some(state) = desk.state(stack, conn)
+            && !state.outgoing.is_done()
+            && state.after == After::Open
+        {
+            state.after = After::Close;
+        }
+        self.on_ready(desk, stack, now, conn);
+    }
+
+    fn counters(&self) -> &AppCounters {
+        &self.counters
+    }
+
+    fn counters_mut(&mut self) -> &mut AppCounters {
+        &mut self.counters
+    }
+}
+
+impl HttpTalk {
     fn advance(&mut self, stack: &mut Stack, conn: ConnId, state: &mut Option<Box<Conn>>) -> Flow {
         loop {
             if let Some(held) = state {
@@ -124,7 +126,7 @@ impl Answers {
                 Ok(Read::WouldBlock) if self.draining && state.is_none() => return Flow::Ended,
                 Ok(Read::WouldBlock) => return Flow::Open,
                 Ok(Read::Eof) => return Flow::Ended,
-                // `Closed` follows, and takes it from the roster.
+                // `Closed` follows.
                 Err(_) => return Flow::Open,
             };
             self.counters.bytes_in += input.len() as u64;
@@ -350,85 +352,5 @@ impl Answers {
         };
         held.unread = Chunk::empty();
         held.after = After::Close;
-    }
-}
-
-impl Service for Http {
-    #[inline]
-    fn on_event(&mut self, stack: &mut Stack, now: Instant, event: Event) {
-        match event {
-            Event::Readable { conn } | Event::Writable { conn } | Event::PeerClosed { conn } => {
-                self.pump(stack, now, conn);
-            }
-            Event::Opened { conn, .. } => self.roster.add(stack, now, conn),
-            Event::Idle { .. } => {}
-            Event::Closed { conn, .. } => {
-                self.roster.remove(conn);
-            }
-        }
-    }
-
-    fn on_turn(&mut self, stack: &mut Stack, now: Instant) {
-        self.roster.sweep(stack, now, &mut self.silent);
-        while let Some(conn) = self.silent.pop() {
-            // In the middle of something it would wait for a peer that is gone.
-            let stuck = self.roster.state(conn).is_some();
-            if self.roster.remove(conn) {
-                self.answers.counters.idle_closed += 1;
-                if stuck {
-                    stack.abort(conn)
-                } else {
-                    stack.close(now, conn)
-                }
-            }
-        }
-    }
-
-    fn next_wakeup(&self) -> Option<Instant> {
-        self.roster.next_sweep()
-    }
-}
-
-impl App for Http {
-    const NAME: &'static str = "http";
-    const PORT: u16 = 80;
-
-    fn listen(
-        &mut self,
-        stack: &mut Stack,
-        families: Families,
-        port: u16,
-        backlog: u32,
-    ) -> Result<(), ListenError> {
-        self.listeners.open(stack, families, port, backlog)
-    }
-
-    fn counters(&self) -> &AppCounters {
-        &self.answers.counters
-    }
-
-    fn open(&self) -> usize {
-        self.roster.open()
-    }
-
-    fn drain(&mut self, stack: &mut Stack, now: Instant) {
-        self.listeners.close(stack);
-        self.answers.draining = true;
-        for conn in self.roster.all() {
-            if let Some(state) = self.roster.state(conn)
-                && !state.outgoing.is_done()
-                && state.after == After::Open
-            {
-                state.after = After::Close;
-            }
-            self.pump(stack, now, conn);
-        }
-    }
-
-    fn abort_all(&mut self, stack: &mut Stack) {
-        for conn in self.roster.all() {
-            self.roster.remove(conn);
-            stack.abort(conn);
-        }
     }
 }

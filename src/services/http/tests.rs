@@ -6,8 +6,6 @@ use crore_base::Duration;
 
 use super::{HEAD_MAX, Method, Parsed, Request, Status, TARGET_MAX, find_head_end, parse_head};
 
-const NEVER: Duration = Duration::ZERO;
-
 fn complete(bytes: &[u8]) -> Request<'_> {
     match parse_head(bytes) {
         Parsed::Complete(length, request) => {
@@ -173,7 +171,7 @@ fn the_parser_survives_every_byte_at_every_place() {
 #[test]
 fn a_request_cut_at_any_byte_is_answered_once() {
     let request = get("/", "Host: a\r\n");
-    let mut fixture = Fixture::new(Http::with_body(5, NEVER), 80);
+    let mut fixture = Fixture::new(Http::with_body(5), 80);
     let client = fixture.connect();
     let whole = fixture.ask(client, &[&request]);
     assert!(
@@ -194,7 +192,7 @@ fn pipelined_requests_are_answered_in_order_wherever_they_are_cut() {
     three.extend(b"HEAD /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody".as_slice());
     three.extend(b"\r\n".as_slice());
     three.extend(get("/3", "Host: a\r\n"));
-    let mut fixture = Fixture::new(Http::with_body(5, NEVER), 80);
+    let mut fixture = Fixture::new(Http::with_body(5), 80);
     let client = fixture.connect();
     let whole = fixture.ask(client, &[&three]);
     let heads = whole.windows(8).filter(|w| w == b"HTTP/1.1").count();
@@ -212,7 +210,7 @@ fn pipelined_requests_are_answered_in_order_wherever_they_are_cut() {
 
 #[test]
 fn a_refusal_reaches_the_peer_and_ends_the_connection() {
-    let mut fixture = Fixture::new(Http::with_body(5, NEVER), 80);
+    let mut fixture = Fixture::new(Http::with_body(5), 80);
     let client = fixture.connect();
     let mut request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n".to_vec();
     request.extend([b'x'; 20_000]);
@@ -232,7 +230,7 @@ fn close_and_http_1_0_end_the_connection_after_the_answer() {
         "GET / HTTP/1.0\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     ] {
-        let mut fixture = Fixture::new(Http::with_body(5, NEVER), 80);
+        let mut fixture = Fixture::new(Http::with_body(5), 80);
         let client = fixture.connect();
         let answer = fixture.ask(client, &[request.as_bytes()]);
         let text = String::from_utf8_lossy(&answer);
@@ -249,7 +247,7 @@ fn close_and_http_1_0_end_the_connection_after_the_answer() {
 #[test]
 fn a_body_larger_than_every_buffer_arrives_whole() {
     const LEN: usize = 3_000_000;
-    let mut fixture = Fixture::new(Http::with_body(LEN as u64, NEVER), 80);
+    let mut fixture = Fixture::new(Http::with_body(LEN as u64), 80);
     let client = fixture.connect();
     let answer = fixture.ask(client, &[&get("/", "Host: a\r\n")]);
     let body = &answer[answer.len() - LEN..];
@@ -276,7 +274,7 @@ fn files_are_served_and_nothing_outside_the_root_is() {
         .collect();
     std::fs::write(root.join("large.bin"), &large).expect("a file");
 
-    let mut fixture = Fixture::new(Http::with_root(&root, NEVER).expect("a root"), 80);
+    let mut fixture = Fixture::new(Http::with_root(&root).expect("a root"), 80);
     let client = fixture.connect();
     for (target, status, kind, body) in [
         ("/", "200", "text/html", b"<p>home".as_slice()),
@@ -311,8 +309,7 @@ fn files_are_served_and_nothing_outside_the_root_is() {
 
 #[test]
 fn a_silent_connection_is_closed_and_one_that_never_reads_is_reset() {
-    let idle = Duration::from_secs(2);
-    let mut fixture = Fixture::new(Http::with_body(50_000_000, idle), 80);
+    let mut fixture = Fixture::new(Http::with_body(50_000_000), 80);
     let silent = fixture.connect();
     let stuck = fixture.connect();
     fixture.write(stuck, &get("/", "Host: a\r\n"));
