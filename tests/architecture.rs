@@ -11,6 +11,7 @@ use std::{fs, path::Path};
 const LAYERS: &[(&str, u8)] = &[
     ("crore-base", 0),
     ("crore-netbuf", 0),
+    ("crore-slab", 0),
     ("dpdk-sys", 0),
     ("crore-wire", 1),
     ("crore-tcp", 1),
@@ -35,7 +36,7 @@ const SIDEWAYS: &[(&str, &str)] = &[
 const MAY_NAME_DPDK: &[&str] = &["crore"];
 
 /// The packages in which unsafe code may live.
-const MAY_BE_UNSAFE: &[&str] = &["dpdk-sys", "crore-dpdk", "crore-netbuf"];
+const MAY_BE_UNSAFE: &[&str] = &["dpdk-sys", "crore-dpdk", "crore-netbuf", "crore-slab"];
 
 fn workspace() -> Metadata {
     MetadataCommand::new()

@@ -237,7 +237,7 @@ section! {
     /// The stack's limits. All memory for them is bounded at the start.
     StackLimits = "stack" {
         /// Connections in all states together.
-        max_connections: u32 = 65_536, "connections", Whole(1, 1_073_741_824);
+        max_connections: u32 = 65_536, "connections", Whole(1, 1_073_741_823);
         /// Connections that may be active at once: with something in flight, unread, out of order or owed. The others take 64 bytes each.
         max_active: u32 = 65_536, "connections", Whole(1, 1_073_741_824);
         /// After how long without data an idle connection is parked in its 64 bytes; under pressure at once.

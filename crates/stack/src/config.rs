@@ -3,6 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crore_base::Duration;
+use crore_slab::MemoryError;
 use thiserror::Error;
 
 /// The configuration of one host on one shard. Everything here is a limit or
@@ -101,13 +102,16 @@ pub enum ConfigError {
     /// `ephemeral_first` lies above `ephemeral_last`.
     #[error("the range of ephemeral ports is empty")]
     EmptyPortRange,
+    /// The records or the flow table find no memory.
+    #[error("max_connections: {0}")]
+    NoMemory(#[from] MemoryError),
     /// More slots than an index can name.
     #[error("max_connections can be at most {0}")]
     TooManyConnections(u32),
 }
 
-/// Slots are named by 31-bit indices, and the flow table has twice as many entries.
-const MAX_CONNECTIONS: u32 = 1 << 30;
+/// Slots are named by 30-bit indices.
+const MAX_CONNECTIONS: u32 = crate::flow_table::SLOTS_MAX;
 
 impl StackConfig {
     /// Says what is wrong, before anything is made.

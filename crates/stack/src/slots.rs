@@ -8,6 +8,7 @@
 //! record and its place in the pool name each other.
 
 use crore_base::FourTuple;
+use crore_slab::{HugeVec, MemoryError};
 use crore_tcp::{HalfOpen, Parked, State};
 
 use crate::ConnId;
@@ -20,7 +21,7 @@ const NIL: u32 = u32::MAX;
 pub(crate) const HANDSHAKE_LISTS: usize = 16;
 
 pub(crate) struct Slots {
-    records: Vec<Record>,
+    records: HugeVec<Record>,
     free: u32,
     used: u32,
     max: u32,
@@ -33,9 +34,9 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    pub(crate) fn new(max: u32, max_active: u32) -> Self {
-        Self {
-            records: Vec::with_capacity(max as usize),
+    pub(crate) fn new(max: u32, max_active: u32) -> Result<Self, MemoryError> {
+        Ok(Self {
+            records: HugeVec::with_capacity(max as usize)?,
             free: NIL,
             used: 0,
             max,
@@ -43,7 +44,7 @@ impl Slots {
             locals: Locals::default(),
             time_wait: Fifo::EMPTY,
             handshakes: [const { Fifo::EMPTY }; HANDSHAKE_LISTS],
-        }
+        })
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -183,6 +184,12 @@ impl Slots {
     #[inline]
     pub(crate) fn record_mut(&mut self, slot: u32) -> Option<&mut Record> {
         self.records.get_mut(slot as usize)
+    }
+
+    /// Brings a record nearer.
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: u32) {
+        self.records.prefetch(slot as usize);
     }
 
     /// Whether the connection at `slot` is that of `tuple`.
