@@ -221,10 +221,19 @@ impl Stack {
     }
 
     /// Puts what is at `index` of the pool on the ready and event lists, where
-    /// the end of the burst finds whatever it has.
+    /// the end of the burst finds whatever it has. What touches a connection may
+    /// have made it drop received data, so it is counted anew.
     #[inline]
     pub(crate) fn touch(&mut self, index: u32) {
         self.mark_ready(index);
+        if self
+            .slots
+            .pool
+            .get(index)
+            .is_some_and(|active| active.charged > 0)
+        {
+            self.settle(index);
+        }
         let Some(active) = self.slots.pool.get_mut(index) else {
             return;
         };

@@ -2,8 +2,10 @@
 
 mod support;
 
-use crore_base::{DropReason, Duration};
+use crore_base::{DropReason, Duration, FourTuple};
+use crore_nic::{Nic, TxMeta};
 use crore_stack::{CloseReason, ConnId, Event, Read, StackConfig, State};
+use crore_wire::{Flags, IpEmit, Link, Packet, Segment, TxChecksum, emit_tcp, tcp_headers_len};
 use support::{Host, MOMENT, World};
 
 const ANY: &str = "0.0.0.0:80";
@@ -328,4 +330,75 @@ fn a_connection_that_nobody_closes_is_counted_and_ended_where_that_is_wanted() {
     );
     assert_eq!(world.client.closed(), [CloseReason::ResetByPeer], "and the peer");
     assert_eq!(world.server.stack.connections(), 1, "the other one lives");
+}
+
+/// What came out of order is dropped when a FIN without data says that its turn
+/// will not come; the budget has to be given back with it. Found by fuzzing.
+#[test]
+fn data_beyond_a_fin_is_given_back_to_the_budget() {
+    let (mut world, clients, accepted) = crowd(1, |c| c.park_after = Some(Duration::from_millis(500)));
+    let Some(FourTuple {
+        local_addr,
+        local_port,
+        remote_addr,
+        remote_port,
+    }) = world.client.stack.four_tuple(clients[0])
+    else {
+        panic!("it is open");
+    };
+    // A segment that the client sends tells what the next one has to say.
+    world.client.stack.write(clients[0], b"x").unwrap();
+    world.client.turn(world.now);
+    let at = world.server.nic.next_arrival().expect("it was sent");
+    world.now = at;
+    let mut frames = Vec::new();
+    world.server.nic.rx_burst(at, &mut frames);
+    let parsed = crore_wire::parse(&frames[0].data, frames[0].checksum).expect("it is well formed");
+    let Packet::Tcp { segment: sent, .. } = parsed.packet else {
+        panic!("it is TCP");
+    };
+    let link = Link {
+        src: parsed.src_mac,
+        dst: parsed.dst_mac,
+    };
+    let mut send = |seq, flags, payload: &[u8]| {
+        let segment = Segment {
+            seq,
+            flags,
+            src_port: local_port,
+            dst_port: remote_port,
+            ..sent
+        };
+        let ip = IpEmit {
+            src: local_addr,
+            dst: remote_addr,
+            hop_limit: 64,
+            ecn: 0,
+            ident: 0,
+        };
+        let headers = tcp_headers_len(&ip, &segment);
+        let buf = world
+            .client
+            .nic
+            .reserve(headers + payload.len())
+            .expect("there is room");
+        buf[headers..headers + payload.len()].copy_from_slice(payload);
+        let len = emit_tcp(buf, &link, &ip, &segment, payload.len(), TxChecksum::Software);
+        world.client.nic.commit(len, TxMeta::default());
+        world.client.nic.flush(at);
+    };
+    send(sent.seq + 10, Flags::ACK, &[7; 100]);
+    send(sent.seq, Flags::ACK | Flags::FIN, &[]);
+    let end = at + Duration::from_secs(2);
+    while world.now < end {
+        world.server.turn(world.now);
+        world.now += Duration::from_millis(10);
+    }
+    assert_eq!(
+        world.server.stack.state(accepted[0]),
+        Some(State::CloseWait),
+        "the FIN counts"
+    );
+    assert_eq!(world.server.stack.received_held(), 0, "nothing is held");
+    assert_eq!(world.server.stack.active_connections(), 0, "so it was parked");
 }
