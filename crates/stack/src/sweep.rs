@@ -105,6 +105,11 @@ impl Stack {
             let range = self.sweep.pool.step(now, self.slots.pool.bound());
             self.park_aged(now, range);
         }
+        // An application that is slow to hear holds the walk up, so that what
+        // it has still to be told does not grow.
+        if self.ended.len() >= LOOK.1 {
+            return;
+        }
         let range = self.sweep.records.step(now, self.slots.bound());
         let last = range.end;
         for slot in range {
