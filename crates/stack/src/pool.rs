@@ -144,3 +144,92 @@ impl Pool {
         size_of::<Cell>()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crore_tcp::{Config, Parked, Path};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use std::rc::Rc;
+
+    /// An established connection of `tuple`, on which nothing goes on.
+    pub(crate) fn idle(slot: u32, tuple: FourTuple) -> Active {
+        let path = Path {
+            mss: 1440,
+            ipv6: tuple.remote_addr.is_ipv6(),
+        };
+        let config = Rc::new(Config::default());
+        Active {
+            conn: Connection::wake(&config, &Parked::default(), 0, path, false),
+            slot,
+            ready: false,
+            has_events: false,
+            awaits_neighbor: false,
+            heard: false,
+            half_open: false,
+            charged: 0,
+            listener: None,
+            next_hop: tuple.remote_addr,
+            tuple,
+            neighbor: None,
+            moved_at: Instant::ZERO,
+        }
+    }
+
+    fn active(slot: u32) -> Active {
+        let tuple = FourTuple {
+            local_addr: "10.0.0.1".parse().unwrap(),
+            local_port: 80,
+            remote_addr: "10.0.0.2".parse().unwrap(),
+            remote_port: 4000,
+        };
+        idle(slot, tuple)
+    }
+
+    proptest! {
+        /// Protects against a place that is given out twice, lost, or found after it was given back.
+        #[test]
+        fn the_pool_agrees_with_a_plain_map(ops in proptest::collection::vec((any::<bool>(), 0u32..10), 1..200)) {
+            const MAX: u32 = 8;
+            let mut pool = Pool::new(MAX);
+            let mut model: BTreeMap<u32, u32> = BTreeMap::new();
+            for (number, (insert, index)) in (0u32..).zip(ops) {
+                if insert && !pool.is_full() {
+                    let index = pool.insert(active(number));
+                    prop_assert_eq!(model.insert(index, number), None, "a place is given out once");
+                } else if !insert {
+                    let taken = pool.remove(index).map(|a| a.slot);
+                    prop_assert_eq!(taken, model.remove(&index), "what was put there");
+                }
+                prop_assert_eq!(pool.len(), model.len(), "count");
+                prop_assert_eq!(pool.is_full(), model.len() == MAX as usize, "full");
+                prop_assert!(pool.bound() <= MAX as usize, "within its bound");
+                for index in 0..12 {
+                    let there = pool.get(index).map(|a| a.slot);
+                    prop_assert_eq!(there, model.get(&index).copied(), "found");
+                    prop_assert_eq!(pool.get_mut(index).map(|a| a.slot), there, "the same to change");
+                }
+            }
+        }
+    }
+
+    /// Protects a busy pool from keeping what is idle, and an almost empty one from parking what is busy.
+    #[test]
+    fn a_pool_is_pressed_when_three_quarters_are_in_use() {
+        let mut pool = Pool::new(8);
+        let mut pressed = Vec::new();
+        while !pool.is_full() {
+            pool.insert(active(0));
+            pressed.push(pool.is_pressed());
+        }
+        assert_eq!(
+            pressed,
+            [false, false, false, false, false, false, true, true],
+            "beyond six of eight"
+        );
+        pool.remove(3);
+        pool.remove(4);
+        assert!(!pool.is_pressed(), "two came back");
+    }
+}

@@ -204,7 +204,7 @@ impl Record {
         u32::from_le_bytes([a, b, c, 0])
     }
 
-    fn set_generation(&mut self, generation: u32) {
+    pub(crate) fn set_generation(&mut self, generation: u32) {
         let [a, b, c, _] = (generation % GENERATIONS).to_le_bytes();
         self.generation = [a, b, c];
     }

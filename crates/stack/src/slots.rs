@@ -249,3 +249,6 @@ impl Slots {
 fn list_of(half: &HalfOpen) -> usize {
     usize::from(half.resent()).min(HANDSHAKE_LISTS - 1)
 }
+
+#[cfg(test)]
+mod tests;
