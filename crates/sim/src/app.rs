@@ -114,9 +114,13 @@ impl Service for App {
     fn on_event(&mut self, stack: &mut Stack, now: Instant, event: Event) {
         let result = match event {
             Event::Opened { conn, .. } => self.on_opened(stack, now, conn),
-            Event::Readable { conn } | Event::PeerClosed { conn } => match stack.user(conn) {
+            Event::Readable { conn } => match stack.user(conn) {
                 0 => Err(format!("{event:?} before it was opened")),
                 user => self.tasks.get(user as usize - 1).on_readable(),
+            },
+            Event::PeerClosed { conn } => match stack.user(conn) {
+                0 => Err(format!("{event:?} before it was opened")),
+                user => self.tasks.get(user as usize - 1).on_peer_closed(),
             },
             Event::Writable { conn } => match stack.user(conn) {
                 0 => Err(format!("{event:?} before it was opened")),

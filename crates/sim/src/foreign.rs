@@ -212,8 +212,8 @@ impl Host for ForeignHost {
         DropCounters::new()
     }
 
-    fn parked(&self) -> u64 {
-        0
+    fn parked(&self) -> (u64, u64) {
+        (0, 0)
     }
 
     fn faults(&self) -> (FaultStats, usize) {

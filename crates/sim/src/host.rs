@@ -85,8 +85,8 @@ pub trait Host {
     fn connections(&self) -> usize;
     /// What the stack threw away; empty for a stack that doesn't count.
     fn drops(&self) -> DropCounters;
-    /// How often idle connections were parked.
-    fn parked(&self) -> u64;
+    /// How often idle connections were parked, and woken.
+    fn parked(&self) -> (u64, u64);
     /// What the faults did here, and how many frames they hold.
     fn faults(&self) -> (FaultStats, usize);
     /// Connections that ended by a reset, a refusal or a time-out, whether their
@@ -149,8 +149,9 @@ impl Host for CroreHost {
         self.shard.stack().counters().drops.clone()
     }
 
-    fn parked(&self) -> u64 {
-        self.shard.stack().counters().parked
+    fn parked(&self) -> (u64, u64) {
+        let counters = self.shard.stack().counters();
+        (counters.parked, counters.woken)
     }
 
     fn faults(&self) -> (FaultStats, usize) {

@@ -15,6 +15,7 @@ pub mod clock;
 mod draw;
 pub mod foreign;
 pub mod host;
+mod parking;
 pub mod pattern;
 pub mod plan;
 mod run;
@@ -24,6 +25,7 @@ pub mod tasks;
 mod trace;
 mod world;
 
+pub use parking::{ParkingComparison, compare_parking};
 pub use run::{Failure, Report, run};
 pub use scenario::{Disturbance, HostPlan, Kind, Scenario, StackPlan};
 pub use trace::Trace;

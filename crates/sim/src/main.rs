@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use crore_sim::{Failure, Kind, Report, Scenario, run};
+use crore_sim::{Failure, Kind, Report, Scenario, compare_parking, run};
 use serde::Serialize;
 
 /// Plays two hosts against each other under virtual time, seed by seed.
@@ -23,6 +23,7 @@ use serde::Serialize;
   vopr --seed 7123              replay one seed; a failure shows its last frames
   vopr --seed 7123 --trace      replay it and print every frame
   vopr --seeds 200 --kind storm only one family of scenarios
+  vopr --seeds 100 --parking    connections parked whenever idle, against never parked
 
 The exit code is 0 when every seed passed and 1 when one failed."
 )]
@@ -45,6 +46,10 @@ struct Arguments {
     /// Run each seed twice and compare the traces.
     #[arg(long)]
     twice: bool,
+    /// Run each seed with connections parked whenever nothing goes on, and again with
+    /// none ever parked, and compare what the applications saw.
+    #[arg(long, conflicts_with = "twice")]
+    parking: bool,
     /// Print every frame.
     #[arg(long)]
     trace: bool,
@@ -61,6 +66,9 @@ struct Summary {
     frames: u64,
     bytes: u64,
     faults: u64,
+    /// How often connections were parked, and woken.
+    parked: u64,
+    woken: u64,
     virtual_seconds: f64,
     wall_seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,11 +94,13 @@ fn main() -> ExitCode {
                 summary.frames += report.frames;
                 summary.bytes += report.bytes;
                 summary.faults += report.faults;
+                summary.parked += report.parked;
+                summary.woken += report.woken;
                 summary.virtual_seconds += report.virtual_nanos as f64 / 1e9;
                 summary.last = Some(report);
             }
             Err(failure) => {
-                eprintln!("{failure}\nreplay: vopr --seed {seed}{}", kind_flag(&arguments));
+                eprintln!("{failure}\nreplay: vopr --seed {seed}{}", flags(&arguments));
                 summary.failed.push(seed);
                 if !arguments.keep_going {
                     break;
@@ -108,10 +118,18 @@ fn main() -> ExitCode {
     }
     summary.wall_seconds = started.elapsed().as_secs_f64();
     conclude(&summary, &arguments);
-    ExitCode::from(u8::from(!summary.failed.is_empty()))
+    // A comparison in which nothing was ever parked and woken compares nothing.
+    let vain = arguments.parking && arguments.seed.is_none() && summary.woken == 0;
+    if vain {
+        eprintln!("no connection was parked and woken: nothing was compared");
+    }
+    ExitCode::from(u8::from(!summary.failed.is_empty() || vain))
 }
 
 fn play(scenario: &Scenario, arguments: &Arguments) -> Result<Report, Box<Failure>> {
+    if arguments.parking {
+        return compare_parking(scenario, arguments.trace).map(|comparison| comparison.forced);
+    }
     let report = run(scenario, arguments.trace)?;
     if arguments.twice {
         let again = run(scenario, false)?;
@@ -129,10 +147,14 @@ fn play(scenario: &Scenario, arguments: &Arguments) -> Result<Report, Box<Failur
     Ok(report)
 }
 
-fn kind_flag(arguments: &Arguments) -> String {
+fn flags(arguments: &Arguments) -> String {
     use clap::ValueEnum;
     let name = arguments.kind.and_then(|kind| kind.to_possible_value());
-    name.map_or_else(String::new, |value| format!(" --kind {}", value.get_name()))
+    let mut flags = name.map_or_else(String::new, |value| format!(" --kind {}", value.get_name()));
+    if arguments.parking {
+        flags.push_str(" --parking");
+    }
+    flags
 }
 
 fn conclude(summary: &Summary, arguments: &Arguments) {
@@ -146,6 +168,12 @@ fn conclude(summary: &Summary, arguments: &Arguments) {
     if let (Some(_), Some(report)) = (arguments.seed, &summary.last) {
         println!("{}", report.scenario);
         println!("trace hash {:016x}, drops {:?}", report.trace_hash, report.drops);
+    }
+    if arguments.parking {
+        println!(
+            "parking compared: parked {} times, woken {} times, against never",
+            summary.parked, summary.woken
+        );
     }
     println!(
         "{} seeds, {} failed {:?}: {} frames ({} lost or damaged), {} bytes checked, {:.1} s of virtual time in {:.1} s",

@@ -7,6 +7,7 @@ use crore_nic::sim::{Counters, End};
 use serde::Serialize;
 
 use crate::scenario::{Kind, Scenario};
+use crate::task::Outcome;
 use crate::trace::Trace;
 use crate::world::World;
 
@@ -34,6 +35,13 @@ pub struct Report {
     pub turns: u64,
     /// How often idle connections were parked.
     pub parked: u64,
+    /// How often parked connections were woken.
+    pub woken: u64,
+    /// What the applications saw of each connection, the left host's first.
+    pub outcomes: Vec<Outcome>,
+    /// Whether a host gave its neighbour up at times, so that connections may
+    /// have failed to open.
+    pub unreachable: bool,
     /// Ends whose sequence numbers wrapped in the first connection's transfer.
     pub wraps: u64,
     /// SYN-ACKs from the left and from the right: both in a simultaneous open.
@@ -212,12 +220,16 @@ fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<()
 
 fn report(scenario: &Scenario, world: &World) -> Report {
     let mut drops = DropCounters::new();
-    let (mut bytes, mut frames, mut faults, mut wraps, mut parked) = (0, 0, 0, 0, 0);
+    let (mut bytes, mut frames, mut faults, mut wraps) = (0, 0, 0, 0);
+    let (mut parked, mut woken, mut outcomes) = (0, 0, Vec::new());
     let trace = world.trace();
     for end in [End::Left, End::Right] {
         let host = world.host(end);
         drops.merge(&host.drops());
-        parked += host.parked();
+        let (host_parked, host_woken) = host.parked();
+        parked += host_parked;
+        woken += host_woken;
+        outcomes.extend(host.tasks().outcomes());
         bytes += host.tasks().received();
         frames += world.link().counters(end).sent;
         let (FaultStats { rx, tx }, _) = host.faults();
@@ -236,6 +248,9 @@ fn report(scenario: &Scenario, world: &World) -> Report {
         faults,
         turns: world.turns(),
         parked,
+        woken,
+        outcomes,
+        unreachable: drops.get(DropReason::NeighborUnreachable) > 0,
         wraps,
         syn_acks: [trace.syn_acks(End::Left), trace.syn_acks(End::Right)],
         drops: drops.nonzero().map(|(reason, n)| (reason.name(), n)).collect(),

@@ -6,6 +6,7 @@
 use crore_base::Instant;
 use crore_netbuf::Chunk;
 use crore_tcp::CloseReason;
+use serde::Serialize;
 
 use crate::pattern::Pattern;
 use crate::plan::{EndPlan, Finish};
@@ -49,6 +50,29 @@ pub enum TaskEnd {
     Closed(CloseReason),
 }
 
+/// What an application saw of a connection, less what only time decides: in how
+/// many pieces the bytes came, and how often it was told that there are some.
+/// The bytes themselves are those of the connection's pattern, in order, since
+/// anything else fails at once.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Outcome {
+    /// Which connection, and which end of it.
+    pub name: String,
+    /// Whether it was told that the connection is open.
+    pub opened: bool,
+    /// Bytes taken by the connection.
+    pub sent: u64,
+    /// Bytes received.
+    pub received: u64,
+    /// Whether it was told that the peer has finished; `None` where it gave the
+    /// connection back without waiting for that.
+    pub peer_closed: Option<bool>,
+    /// Whether it read up to the end of the stream; `None` as before.
+    pub end_of_stream: Option<bool>,
+    /// How it ended ([`TaskEnd`]).
+    pub ending: String,
+}
+
 /// One end of one connection.
 pub struct Task {
     name: String,
@@ -66,6 +90,8 @@ pub struct Task {
     may_read: bool,
     shut: bool,
     eof: bool,
+    /// It was told that the peer has finished.
+    peer_closed: bool,
     next_read: Instant,
     lingers_until: Option<Instant>,
     end: Option<TaskEnd>,
@@ -89,6 +115,7 @@ impl Task {
             may_read: false,
             shut: false,
             eof: false,
+            peer_closed: false,
             next_read: Instant::ZERO,
             lingers_until: None,
             end: None,
@@ -112,6 +139,14 @@ impl Task {
         self.expect_open("readable")?;
         self.may_read = true;
         Ok(())
+    }
+
+    /// The peer has finished: once, and behind its last byte comes the end of the stream.
+    pub fn on_peer_closed(&mut self) -> Result<(), String> {
+        if core::mem::replace(&mut self.peer_closed, true) {
+            return self.fail("told twice that the peer has finished");
+        }
+        self.on_readable()
     }
 
     /// There is room to write.
@@ -274,6 +309,21 @@ impl Task {
     /// Bytes received and found right.
     pub fn received(&self) -> u64 {
         self.received
+    }
+
+    /// What it saw.
+    pub fn outcome(&self) -> Outcome {
+        // One that does not wait for the peer's end may or may not have heard of it.
+        let waits = !matches!(self.plan.finish, Finish::Close | Finish::CloseEarly { .. });
+        Outcome {
+            name: self.name.clone(),
+            opened: self.opened.is_some(),
+            sent: self.sent,
+            received: self.received,
+            peer_closed: waits.then_some(self.peer_closed),
+            end_of_stream: waits.then_some(self.eof),
+            ending: self.end.map_or_else(String::new, |end| format!("{end:?}")),
+        }
     }
 
     /// One line on where it stands.

@@ -7,7 +7,7 @@ use crore_nic::sim::End;
 
 use crate::pattern::Pattern;
 use crate::plan::ConnPlan;
-use crate::task::{Task, TaskEnd};
+use crate::task::{Outcome, Task, TaskEnd};
 
 /// One end's part in each planned connection.
 pub struct Tasks {
@@ -117,6 +117,11 @@ impl Tasks {
             }
         }
         Ok(())
+    }
+
+    /// What each of them saw.
+    pub fn outcomes(&self) -> impl Iterator<Item = Outcome> {
+        self.tasks.iter().map(Task::outcome)
     }
 
     /// One line for each.
