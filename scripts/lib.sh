@@ -120,6 +120,7 @@ reserve_huge_pages() {
 
 # shellcheck disable=SC2034 # used by those who source this
 readonly BUILD_PACKAGES=(build-essential ca-certificates clang curl dpdk iproute2 libclang-dev libdpdk-dev pkg-config)
-# What scripts/test needs as well: the foreign peers, and the tools that prepare their side of a wire.
+# What scripts/test needs as well: the foreign peers, the tools that prepare their side of a wire, and
+# what counts instructions.
 # shellcheck disable=SC2034
-readonly TEST_PACKAGES=(ethtool iputils-ping netcat-openbsd procps python3 shellcheck tcpdump util-linux wrk)
+readonly TEST_PACKAGES=(ethtool iputils-ping netcat-openbsd procps python3 shellcheck tcpdump util-linux valgrind wrk)
