@@ -182,8 +182,8 @@ impl Stack {
             Disposition::Accepted => {
                 let acked = active.conn.snd_una() != before;
                 active.heard |= acked;
-                if acked || had_payload {
-                    active.moved_at = now;
+                if acked || had_payload || pending.segment.flags.has_fin() {
+                    active.moved(now);
                 }
                 if had_payload {
                     self.settle(index);

@@ -14,6 +14,7 @@ use crore_wire::Segment;
 
 use crate::pool::Active;
 use crate::record::{Kind, Wish};
+use crate::sweep;
 use crate::{ConnId, Event, ListenerId, Stack};
 
 /// Places of the pool looked at for one that can be given up, at most.
@@ -62,15 +63,19 @@ impl Stack {
             return None;
         }
         let tuple = self.slots.tuple(slot)?;
-        let conn = Connection::wake(
+        let mut conn = Connection::wake(
             &self.tcp,
             &parked,
             self.isn.ts_offset(&tuple),
             self.path_to(tuple.remote_addr),
             released,
         );
+        if let Some(at) = self.sweep.last_probed(now, parked.heard_at()) {
+            conn.assume_heard(at);
+        }
         let mut active = self.make_active(slot, conn, tuple, None);
         active.moved_at = parked.heard_at();
+        active.told = parked.marks() & sweep::TOLD != 0;
         self.counters.woken += 1;
         let index = self.slots.activate(slot, active);
         // Whatever becomes of what woke it: its timer is armed, or it is parked
@@ -154,6 +159,7 @@ impl Stack {
             tuple,
             neighbor: None,
             moved_at: Instant::ZERO,
+            told: false,
         }
     }
 
@@ -168,6 +174,7 @@ impl Stack {
         let Some(parked) = active.conn.park() else {
             return false;
         };
+        let parked = self.keep_silence(active, parked);
         debug_assert_eq!(active.charged, 0, "nothing is held, so nothing is charged");
         self.received_held -= u64::from(active.charged);
         self.counters.retransmits += u64::from(active.conn.stats().retransmits);

@@ -35,8 +35,20 @@ pub(crate) struct Active {
     /// The neighbour that its packets go to.
     pub(crate) next_hop: IpAddr,
     pub(crate) neighbor: Option<NeighborRef>,
-    /// When data last moved, either way, or the application was last told that none does.
+    /// When data last moved, either way.
     pub(crate) moved_at: Instant,
+    /// Whether the application was last told of the silence in an odd period of
+    /// it (see `sweep.rs`).
+    pub(crate) told: bool,
+}
+
+impl Active {
+    /// Data moved: a silence, if there was one, is over.
+    #[inline]
+    pub(crate) fn moved(&mut self, now: Instant) {
+        self.moved_at = now;
+        self.told = false;
+    }
 }
 
 const NIL: u32 = u32::MAX;
@@ -174,6 +186,7 @@ pub(crate) mod tests {
             tuple,
             neighbor: None,
             moved_at: Instant::ZERO,
+            told: false,
         }
     }
 

@@ -5,12 +5,18 @@
 //! longer than a quarter of the shortest time-out that it serves (but no step is
 //! taken more than once a millisecond), so that such a time-out is at most so
 //! much late; with no such time-out nothing is walked.
+//!
+//! A silence counts from when data last moved, and nothing that comes of it
+//! shortens it: neither a telling of the application nor a keepalive and its
+//! answer. What is to be done once in each further period of a silence (to tell,
+//! to probe) is remembered in a bit: whether it was last done in an odd one.
 
 use core::ops::Range;
 
 use crore_base::{Duration, Instant};
-use crore_tcp::{CloseReason, State};
+use crore_tcp::{CloseReason, Parked, State};
 
+use crate::pool::Active;
 use crate::record::Kind;
 use crate::{Event, Stack, StackConfig};
 
@@ -20,6 +26,21 @@ const STEP: Duration = Duration::from_millis(1);
 const ROUND: (Duration, Duration) = (Duration::from_millis(4), Duration::from_secs(10));
 /// Places looked at in one step, at least and at most.
 const LOOK: (usize, usize) = (64, 16_384);
+
+/// The marks of a parked connection ([`Parked::marks`]).
+pub(crate) const TOLD: u8 = 1;
+const PROBED: u8 = 2;
+
+/// Whether a silence is in another period of `every` than the last time that
+/// something was done; zero: never.
+fn in_new_period(silent: Duration, every: Duration, done_in_odd: bool) -> bool {
+    every != Duration::ZERO && silent >= every && is_odd(silent, every) != done_in_odd
+}
+
+/// Whether a silence is in an odd period of `every`.
+fn is_odd(silent: Duration, every: Duration) -> bool {
+    silent >= every && silent.as_nanos() / every.as_nanos().max(1) % 2 == 1
+}
 
 /// A walk round and round, in steps.
 struct Round {
@@ -90,6 +111,17 @@ impl Sweep {
     }
 }
 
+impl Sweep {
+    /// When a parked connection was due to be probed last, and has answered
+    /// since, if keepalives are wanted: it is not to be probed for all the
+    /// periods of its silence when it is woken.
+    pub(crate) fn last_probed(&self, now: Instant, silent_since: Instant) -> Option<Instant> {
+        let every = self.keepalive?.as_nanos().max(1);
+        let into = now.since(silent_since).as_nanos() % every;
+        Some(now - Duration::from_nanos(into))
+    }
+}
+
 impl Stack {
     /// When the next step is due; `None` when there is nothing to look at.
     pub(crate) fn next_sweep(&self) -> Option<Instant> {
@@ -125,14 +157,17 @@ impl Stack {
             return;
         };
         let held = record.is_held();
-        let (state, moved_at) = match record.kind() {
+        let (state, moved_at, marks) = match record.kind() {
             Kind::Free | Kind::HalfOpen => return,
             Kind::Parked => match record.parked() {
-                Some(parked) => (parked.state(), parked.heard_at()),
+                Some(parked) => (parked.state(), parked.heard_at(), parked.marks()),
                 None => return,
             },
             Kind::Active => match self.slots.pool.get(record.index()) {
-                Some(active) => (active.conn.state(), active.moved_at),
+                Some(active) => {
+                    let marks = if active.told { TOLD } else { 0 };
+                    (active.conn.state(), active.moved_at, marks)
+                }
                 None => return,
             },
         };
@@ -150,33 +185,52 @@ impl Stack {
             self.delete(slot);
             return;
         }
-        if held && over(self.sweep.idle_timeout) {
-            self.note_told(now, slot);
+        if held && in_new_period(silent, self.sweep.idle_timeout, marks & TOLD != 0) {
+            self.note_told(slot);
             let conn = self.slots.id(slot);
             self.ended.push_back(Event::Idle { conn });
         }
+        let probes = |every| in_new_period(silent, every, marks & PROBED != 0);
+        // An active connection has a timer for it, and a wait is left alone.
         if parked
-            && self.sweep.keepalive.is_some_and(over)
+            && held
+            && self.sweep.keepalive.is_some_and(probes)
             && let Some(index) = self.activate(now, slot)
         {
             if let Some(active) = self.slots.pool.get_mut(index) {
-                active.conn.on_timeout(now);
+                active.conn.probe(now);
             }
             self.touch(index);
         }
     }
 
-    /// The next telling is as far away as the first one was.
-    fn note_told(&mut self, now: Instant, slot: u32) {
+    /// The application is told in this period of the silence.
+    fn note_told(&mut self, slot: u32) {
         if let Some(index) = self.slots.active_index(slot) {
             if let Some(active) = self.slots.pool.get_mut(index) {
-                active.moved_at = now;
+                active.told = !active.told;
             }
         } else if let Some(record) = self.slots.record_mut(slot)
             && let Some(parked) = record.parked()
         {
-            record.set_parked(parked.heard_again(now));
+            record.set_parked(parked.with_marks(parked.marks() ^ TOLD));
         }
+    }
+
+    /// The parked form of a connection with what the walk must know of its
+    /// silence. In a wait that is the application's no more it is the wait's age
+    /// that counts, which the connection has put there itself.
+    #[inline]
+    pub(crate) fn keep_silence(&self, active: &Active, parked: Parked) -> Parked {
+        if self.slots.record(active.slot).is_some_and(|r| r.is_released()) {
+            return parked;
+        }
+        let silent = self.clock.since(active.moved_at);
+        // It was heard since, or it would not be quiet: no probe in this period.
+        let probed = self.sweep.keepalive.is_some_and(|every| is_odd(silent, every));
+        let told = if active.told { TOLD } else { 0 };
+        let probed = if probed { PROBED } else { 0 };
+        parked.silent_since(active.moved_at).with_marks(told | probed)
     }
 
     /// The peer has finished long ago, and the application does not.

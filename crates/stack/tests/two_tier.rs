@@ -402,3 +402,111 @@ fn data_beyond_a_fin_is_given_back_to_the_budget() {
     assert_eq!(world.server.stack.received_held(), 0, "nothing is held");
     assert_eq!(world.server.stack.active_connections(), 0, "so it was parked");
 }
+
+/// How often the server was told that `conn` is silent, since it was last asked.
+fn told_idle(world: &mut World, conn: ConnId) -> usize {
+    let idle = Event::Idle { conn };
+    let count = world.server.events.iter().filter(|&&e| e == idle).count();
+    world.server.events.clear();
+    count
+}
+
+const PARKING: [Option<Duration>; 3] = [Some(Duration::ZERO), Some(Duration::from_millis(500)), None];
+
+/// Protects the idle time-out from a peer that is there and says nothing.
+#[test]
+fn a_connection_is_silent_though_its_peer_answers_keepalives() {
+    for after in PARKING {
+        let (mut world, _, accepted) = crowd(1, |c| {
+            c.idle_timeout = Duration::from_secs(7);
+            c.tcp.keepalive = Some(Duration::from_secs(2));
+            c.park_after = after;
+        });
+        let before = world.server.stack.counters().segments_out;
+        world.run(Duration::from_secs(9));
+        assert_eq!(
+            told_idle(&mut world, accepted[0]),
+            1,
+            "parking {after:?}: silent for 7 s"
+        );
+        world.run(Duration::from_secs(7));
+        assert_eq!(
+            told_idle(&mut world, accepted[0]),
+            1,
+            "parking {after:?}: and once more"
+        );
+        let probes = world.server.stack.counters().segments_out - before;
+        assert!(
+            (6..=8).contains(&probes),
+            "parking {after:?}: {probes} probes in 16 s"
+        );
+    }
+}
+
+/// Protects the other time-outs of a silence from the telling of it.
+#[test]
+fn being_told_of_a_silence_puts_off_neither_keepalives_nor_the_limit_of_close_wait() {
+    for after in PARKING {
+        let (mut world, clients, _) = crowd(2, |c| {
+            c.idle_timeout = Duration::from_secs(2);
+            c.tcp.keepalive = Some(Duration::from_secs(5));
+            c.close_wait_limit = Duration::from_secs(7);
+            c.park_after = after;
+        });
+        let before = world.server.stack.counters().segments_out;
+        world.run(Duration::from_secs(4));
+        let sent = world.server.stack.counters().segments_out - before;
+        assert_eq!(sent, 0, "parking {after:?}: not before their time");
+        world.run(Duration::from_secs(3));
+        let probes = world.server.stack.counters().segments_out - before;
+        assert_eq!(probes, 2, "parking {after:?}: a keepalive of each");
+        world.client.stack.shutdown_write(clients[0]);
+        world.run(Duration::from_secs(5));
+        assert_eq!(
+            world.server.stack.counters().close_wait_ended,
+            0,
+            "parking {after:?}: it counts from the peer's FIN"
+        );
+        world.run(Duration::from_secs(4));
+        assert_eq!(
+            world.server.stack.counters().close_wait_ended,
+            1,
+            "parking {after:?}: 7 s are over"
+        );
+    }
+}
+
+//= rfc7323#section-5.5 (MUST)
+/// Protects a connection that is silent for so long that the peer's timestamps
+/// seem to have gone back (24.8 days), or our own have come round (49.7).
+#[test]
+fn a_connection_that_was_parked_for_weeks_goes_on() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    for (days, idle) in [(25u64, 0u64), (25, 12), (49, 0), (50, 12), (63, 0)] {
+        let (mut world, clients, accepted) = crowd(1, |c| {
+            at_once(c);
+            c.idle_timeout = DAY.saturating_mul(idle).div(24);
+        });
+        world.client.stack.write(clients[0], b"before").unwrap();
+        world.run(MOMENT);
+        assert_eq!(world.server.read_all(accepted[0]), b"before");
+        for _ in 0..days {
+            world.run(DAY);
+        }
+        assert_eq!(world.server.stack.active_connections(), 0, "parked all the time");
+        let told = told_idle(&mut world, accepted[0]) as u64;
+        assert_eq!(
+            told,
+            (days * 24).checked_div(idle).unwrap_or(0),
+            "{days} days: told"
+        );
+        for _ in 0..2 {
+            world.client.stack.write(clients[0], b"after").unwrap();
+            world.run(Duration::from_secs(3));
+            assert_eq!(world.server.read_all(accepted[0]), b"after", "{days} days: heard");
+            world.server.stack.write(accepted[0], b"and").unwrap();
+            world.run(Duration::from_secs(3));
+            assert_eq!(world.client.read_all(clients[0]), b"and", "{days} days: answered");
+        }
+    }
+}

@@ -26,7 +26,7 @@ pub struct Parked {
     rcv_nxt: u32,
     ts_recent: u32,
     heard: Stamp,
-    /// How far beyond RCV.NXT the peer may send.
+    /// How far beyond RCV.NXT the peer may send, below 2^30; above it the owner's marks.
     rcv_wnd: u32,
     /// SND.WND in the peer's own units, or in bytes ([`bits::UNSCALED`]).
     snd_wnd: u16,
@@ -93,6 +93,10 @@ mod bits {
     pub(super) const WINDOW_SHIFT: u8 = 6;
 }
 
+/// The largest window that can be offered, 65,535 << 14, lies below it.
+const MARKS_SHIFT: u32 = 30;
+const WINDOW_MASK: u32 = (1 << MARKS_SHIFT) - 1;
+
 /// The states that can be parked, by their number.
 const STATES: [State; 4] = [
     State::Established,
@@ -121,14 +125,27 @@ impl Parked {
         SeqNum(self.rcv_nxt)
     }
 
-    /// When the peer was last heard; in TIME-WAIT, when the wait began.
+    /// When the peer was last heard, or what the owner put in its place; in
+    /// TIME-WAIT and FIN-WAIT-2, when the wait began.
     pub const fn heard_at(&self) -> Instant {
         self.heard.instant()
     }
 
-    /// The same connection, heard at `now`.
-    pub const fn heard_again(mut self, now: Instant) -> Self {
-        self.heard = Stamp::of(now);
+    /// The same connection, silent since `at`. It is woken as if the peer had
+    /// been heard then for the last time, so `at` must not lie later than that.
+    pub const fn silent_since(mut self, at: Instant) -> Self {
+        self.heard = Stamp::of(at);
+        self
+    }
+
+    /// Two bits for the owner to remember something by.
+    pub const fn marks(&self) -> u8 {
+        (self.rcv_wnd >> MARKS_SHIFT) as u8
+    }
+
+    /// The same connection with other marks.
+    pub const fn with_marks(mut self, marks: u8) -> Self {
+        self.rcv_wnd = self.rcv_wnd & WINDOW_MASK | (marks as u32) << MARKS_SHIFT;
         self
     }
 
@@ -207,7 +224,7 @@ impl Connection {
             rcv_nxt: self.rcv.nxt.0,
             ts_recent: self.ts.recent(),
             heard: Stamp::of(self.waited_since()),
-            rcv_wnd: self.rcv.window(),
+            rcv_wnd: self.rcv.window().min(WINDOW_MASK),
             // Either fits: a scaled window by its origin, an unscaled one came with a SYN.
             snd_wnd: u16::try_from(snd_wnd).unwrap_or(u16::MAX),
             mss: self.mss,
@@ -245,7 +262,7 @@ impl Connection {
         connection.rcv.scale = WindowScale::new(parked.scales >> 4);
         connection
             .rcv
-            .restore(parked.rcv_nxt(), parked.rcv_wnd, peer_finished);
+            .restore(parked.rcv_nxt(), parked.rcv_wnd & WINDOW_MASK, peer_finished);
         if let (Some(srtt), Some(rttvar)) = (parked.srtt.get(), parked.rttvar.get()) {
             connection.rtt.restore(srtt, rttvar);
         }

@@ -188,6 +188,21 @@ impl Connection {
         self.timer = self.persist_timer(now);
     }
 
+    /// The peer was not heard for as long as a keepalive waits, as far as the
+    /// owner knows, who had the connection parked: it is probed now, and again
+    /// as often as any silent peer.
+    pub fn probe(&mut self, now: Instant) {
+        if let Some(idle) = self.config.keepalive {
+            self.heard_at = now - idle;
+            self.on_timeout(now);
+        }
+    }
+
+    /// The peer was heard at `at`, or is to be treated as if it had been.
+    pub fn assume_heard(&mut self, at: Instant) {
+        self.heard_at = self.heard_at.max(at);
+    }
+
     fn on_keepalive_timeout(&mut self) {
         if self.keepalives >= KEEPALIVE_PROBES {
             self.give_up();
