@@ -5,7 +5,8 @@ use core::ops::Range;
 
 use crore_base::{MacAddr, RxChecksum};
 use crore_wire::{
-    Frame, IpEmit, IpInfo, Link, Packet, Segment, TxChecksum, emit_tcp, parse, tcp_headers_len,
+    Frame, IpEmit, IpInfo, Link, Packet, PlainTcp, Segment, TxChecksum, emit_tcp, parse, parse_plain,
+    tcp_headers_len,
 };
 
 use crate::frames::fix_checksums;
@@ -30,6 +31,11 @@ fn check(frame: &[u8]) {
     if unknown.is_ok() {
         assert_eq!(unknown, good, "what software verifies, a NIC may vouch for");
     }
+    for (verdict, long) in verdicts.into_iter().zip([&unknown, &good, &bad, &partial]) {
+        if let Some(short) = parse_plain(frame, verdict) {
+            same(&short, long.as_ref().expect("what the short way takes is valid"));
+        }
+    }
     let is_tcp = |frame: &Frame| matches!(frame.packet, Packet::Tcp { .. });
     assert!(!bad.as_ref().is_ok_and(is_tcp), "what a NIC calls bad is dropped");
     let Ok(Frame { packet, .. }) = good else {
@@ -45,6 +51,19 @@ fn check(frame: &[u8]) {
             assert!(message.len() >= 8, "an echo request has an identifier");
         }
         _ => {}
+    }
+}
+
+/// The short way sees what the long one sees.
+fn same(short: &PlainTcp, long: &Frame) {
+    assert_eq!((short.src_mac, short.dst_mac), (long.src_mac, long.dst_mac), "who");
+    match &long.packet {
+        Packet::Tcp { ip, segment, payload } => {
+            assert_eq!((ip.src, ip.dst), (short.src.into(), short.dst.into()), "addresses");
+            assert_eq!(*segment, short.segment, "header");
+            assert_eq!((payload.start, payload.end), short.payload, "payload");
+        }
+        other => panic!("{other:?} is no TCP"),
     }
 }
 

@@ -170,6 +170,27 @@ impl Chunk {
         self.len = self.len.min(u32::try_from(n).unwrap_or(u32::MAX));
     }
 
+    /// This view narrowed to the bytes in `range`, which must lie inside it
+    /// (else it panics).
+    #[inline]
+    pub fn into_slice(self, range: Range<usize>) -> Self {
+        assert!(
+            range.start <= range.end && range.end <= self.len(),
+            "slice {range:?} of a chunk of {}",
+            self.len
+        );
+        // The reference passes on; the parts go one by one, since what is written in
+        // parts and then moved whole is waited for.
+        let this = mem::ManuallyDrop::new(self);
+        Self {
+            // SAFETY: inside the view or one past its end, by the assertion.
+            ptr: unsafe { this.ptr.add(range.start) },
+            owner: this.owner,
+            vtable: this.vtable,
+            len: (range.end - range.start) as u32,
+        }
+    }
+
     /// Cuts the first `n` bytes off into a view of their own; panics when there
     /// are fewer.
     pub fn split_to(&mut self, n: usize) -> Self {

@@ -72,7 +72,7 @@ impl Stack {
         now: Instant,
         slot: u32,
         half: &HalfOpen,
-        pending: Pending,
+        pending: &mut Pending,
     ) -> Result<(), DropReason> {
         let segment = &pending.segment;
         let flags = segment.flags;
@@ -93,7 +93,7 @@ impl Stack {
             return Err(DropReason::MissingAck);
         }
         if segment.ack != half.iss() + 1 {
-            return self.on_stray(now, &pending, DropReason::UnacceptableAck);
+            return self.on_stray(now, pending, DropReason::UnacceptableAck);
         }
         let bare = pending.payload.is_empty() && !flags.has_fin() && !flags.has_syn();
         if bare && self.park_half_open(now, slot, half, segment) {

@@ -7,12 +7,15 @@
 //! so that the cache misses of different packets overlap instead of queueing up.
 
 use core::net::IpAddr;
+use core::ops::Range;
 
 use crore_base::{DropReason, FourTuple, Instant, MacAddr, SeqNum};
 use crore_netbuf::Chunk;
 use crore_nic::RxFrame;
 use crore_tcp::{Disposition, reset_for};
-use crore_wire::{Embedded, Frame, IcmpError, IcmpErrorKind, IpInfo, Link, Packet, Segment, parse};
+use crore_wire::{
+    Embedded, Frame, IcmpError, IcmpErrorKind, IpInfo, Link, Packet, Segment, parse, parse_plain,
+};
 
 use crate::{CloseReason, Event, Stack};
 
@@ -40,9 +43,21 @@ impl Stack {
         for frame in frames.drain(..) {
             self.counters.rx_frames += 1;
             self.counters.rx_bytes += frame.data.len() as u64;
-            let sorted = match parse(&frame.data, frame.checksum) {
-                Ok(parsed) => self.sort(now, parsed, frame.data, &mut scratch.tcp),
-                Err(reason) => Err(reason),
+            let sorted = match parse_plain(&frame.data, frame.checksum) {
+                Some(plain) => {
+                    let addresses = (IpAddr::V4(plain.src), IpAddr::V4(plain.dst));
+                    let macs = (plain.src_mac, plain.dst_mac);
+                    let payload = plain.payload.0..plain.payload.1;
+                    self.put_aside(
+                        macs,
+                        addresses,
+                        plain.segment,
+                        frame.data,
+                        payload,
+                        &mut scratch.tcp,
+                    )
+                }
+                None => self.sort(now, frame, &mut scratch.tcp),
             };
             if let Err(reason) = sorted {
                 self.counters.drops.count(reason);
@@ -53,52 +68,73 @@ impl Stack {
                 self.slots.prefetch(slot);
             }
         }
-        for pending in scratch.tcp.drain(..) {
+        for pending in &mut scratch.tcp {
             if let Err(reason) = self.on_tcp(now, pending) {
                 self.counters.drops.count(reason);
             }
         }
+        scratch.tcp.clear();
         self.scratch = scratch;
         self.wake_waiting(now);
     }
 
     /// Deals with everything but TCP at once, and puts TCP aside for the next passes.
-    fn sort(
-        &mut self,
-        now: Instant,
-        frame: Frame,
-        data: Chunk,
-        tcp: &mut Vec<Pending>,
-    ) -> Result<(), DropReason> {
+    #[inline(never)]
+    fn sort(&mut self, now: Instant, frame: RxFrame, tcp: &mut Vec<Pending>) -> Result<(), DropReason> {
         let Frame {
             src_mac,
             dst_mac,
             packet,
-        } = frame;
-        if dst_mac != self.mac && !dst_mac.is_multicast() {
+        } = parse(&frame.data, frame.checksum)?;
+        match packet {
+            Packet::Tcp { ip, segment, payload } => {
+                let (macs, addresses) = ((src_mac, dst_mac), (ip.src, ip.dst));
+                self.put_aside(macs, addresses, segment, frame.data, payload, tcp)
+            }
+            other => {
+                self.check_macs(src_mac, dst_mac)?;
+                self.on_control(now, src_mac, other, &frame.data)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn check_macs(&self, src: MacAddr, dst: MacAddr) -> Result<(), DropReason> {
+        if dst != self.mac && !dst.is_multicast() {
             return Err(DropReason::NotForThisStation);
         }
-        if src_mac.is_multicast() {
+        if src.is_multicast() {
             return Err(DropReason::BadSourceAddress);
         }
-        let (ip, segment, payload) = match packet {
-            Packet::Tcp { ip, segment, payload } => (ip, segment, payload),
-            other => return self.on_control(now, src_mac, other, &data),
-        };
+        Ok(())
+    }
+
+    /// Puts a TCP segment aside for the next passes, if it can be for this host.
+    /// Macs and addresses are pairs of source and destination.
+    #[inline(always)]
+    fn put_aside(
+        &mut self,
+        (src_mac, dst_mac): (MacAddr, MacAddr),
+        (src, dst): (IpAddr, IpAddr),
+        segment: Segment,
+        data: Chunk,
+        payload: Range<usize>,
+        tcp: &mut Vec<Pending>,
+    ) -> Result<(), DropReason> {
+        self.check_macs(src_mac, dst_mac)?;
         //= rfc9293#section-3.9.2.3 (MUST)
         // A segment to or from a broadcast or multicast address is dropped in silence.
-        if dst_mac.is_multicast() || !self.routes.is_ours(ip.dst) {
+        if dst_mac.is_multicast() || !self.routes.is_ours(dst) {
             return Err(DropReason::NotOurAddress);
         }
-        self.check_source(&ip)?;
+        check_addresses(src, dst)?;
         let tuple = FourTuple {
-            local_addr: ip.dst,
+            local_addr: dst,
             local_port: segment.dst_port,
-            remote_addr: ip.src,
+            remote_addr: src,
             remote_port: segment.src_port,
         };
         self.counters.segments_in += 1;
-        let payload = self.take_payload(data, payload);
         let hash = self.hasher.hash(&tuple);
         self.flows.prefetch(hash);
         tcp.push(Pending {
@@ -106,41 +142,30 @@ impl Stack {
             hash,
             segment,
             src_mac,
-            payload,
+            payload: self.take_payload(data, payload),
         });
         Ok(())
     }
 
     /// The payload, as it lies in the packet buffer; or a copy of it where
     /// those are scarce.
-    fn take_payload(&self, mut frame: Chunk, payload: core::ops::Range<usize>) -> Chunk {
+    #[inline(always)]
+    fn take_payload(&self, frame: Chunk, payload: Range<usize>) -> Chunk {
         if payload.is_empty() {
             Chunk::empty()
         } else if self.copy_received && frame.is_external() {
             Chunk::copy_from(&frame[payload])
         } else {
-            frame.truncate(payload.end);
-            frame.advance(payload.start);
-            frame
+            frame.into_slice(payload)
         }
     }
 
-    //= rfc1122#section-3.2.1.3 (MUST)
-    // No host has a multicast, broadcast or unspecified address, and none but this one has ours.
     pub(crate) fn check_source(&self, ip: &IpInfo) -> Result<(), DropReason> {
-        let impossible = match ip.src {
-            IpAddr::V4(a) => a.is_multicast() || a.is_broadcast() || a.is_unspecified() || a.is_loopback(),
-            IpAddr::V6(a) => a.is_multicast() || a.is_unspecified() || a.is_loopback(),
-        };
-        if impossible || ip.src == ip.dst {
-            Err(DropReason::BadSourceAddress)
-        } else {
-            Ok(())
-        }
+        check_addresses(ip.src, ip.dst)
     }
 
     #[inline]
-    fn on_tcp(&mut self, now: Instant, pending: Pending) -> Result<(), DropReason> {
+    fn on_tcp(&mut self, now: Instant, pending: &mut Pending) -> Result<(), DropReason> {
         let same = |slot| self.slots.is_of(slot, &pending.tuple);
         let Some(slot) = self.flows.find(pending.hash, same) else {
             return self.on_miss(now, pending, None);
@@ -160,12 +185,12 @@ impl Stack {
         &mut self,
         now: Instant,
         index: u32,
-        mut pending: Pending,
+        pending: &mut Pending,
     ) -> Result<(), DropReason> {
         let Some(active) = self.slots.pool.get_mut(index) else {
             return Ok(());
         };
-        let payload = core::mem::replace(&mut pending.payload, Chunk::empty());
+        let payload = core::mem::take(&mut pending.payload);
         let had_payload = !payload.is_empty();
         // Over the budget, those pay whose applications have left data lying;
         // a connection that holds nothing goes on, so that the slow ones can't
@@ -208,7 +233,7 @@ impl Stack {
         &mut self,
         now: Instant,
         index: u32,
-        pending: Pending,
+        pending: &mut Pending,
         iss_above: SeqNum,
     ) -> Result<(), DropReason> {
         let FourTuple {
@@ -241,7 +266,7 @@ impl Stack {
     fn on_miss(
         &mut self,
         now: Instant,
-        pending: Pending,
+        pending: &mut Pending,
         iss_above: Option<SeqNum>,
     ) -> Result<(), DropReason> {
         let flags = pending.segment.flags;
@@ -254,12 +279,12 @@ impl Stack {
                 .find(pending.tuple.local_addr, pending.tuple.local_port)
                 .is_some()
         {
-            return self.on_syn(now, &pending, iss_above);
+            return self.on_syn(now, pending, iss_above);
         }
         if flags.has_rst() {
             return Err(DropReason::NoSuchConnection);
         }
-        self.on_stray(now, &pending, DropReason::NoSuchConnection)
+        self.on_stray(now, pending, DropReason::NoSuchConnection)
     }
 
     /// A segment that hits nothing, or answers nothing that was sent: a reset
@@ -315,6 +340,21 @@ impl Stack {
             kind => active.conn.on_unreachable(now, is_hard(kind, dst.is_ipv4())),
         }
         self.touch(index);
+        Ok(())
+    }
+}
+
+//= rfc1122#section-3.2.1.3 (MUST)
+// No host has a multicast, broadcast or unspecified address, and none but this one has ours.
+#[inline(always)]
+fn check_addresses(src: IpAddr, dst: IpAddr) -> Result<(), DropReason> {
+    let impossible = match src {
+        IpAddr::V4(a) => a.is_multicast() || a.is_broadcast() || a.is_unspecified() || a.is_loopback(),
+        IpAddr::V6(a) => a.is_multicast() || a.is_unspecified() || a.is_loopback(),
+    };
+    if impossible || src == dst {
+        Err(DropReason::BadSourceAddress)
+    } else {
         Ok(())
     }
 }

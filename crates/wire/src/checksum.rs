@@ -154,12 +154,15 @@ pub fn pseudo_header(src: IpAddr, dst: IpAddr, protocol: u8, len: u32) -> u32 {
 #[inline(always)]
 fn address(address: IpAddr) -> u32 {
     match address {
-        IpAddr::V4(v4) => {
-            let bits = v4.to_bits();
-            (bits >> 16) + (bits & 0xffff)
-        }
+        IpAddr::V4(v4) => halves(v4.to_bits()),
         IpAddr::V6(v6) => v6.segments().iter().map(|&word| u32::from(word)).sum(),
     }
+}
+
+/// The partial sum of a field of 32 bits.
+#[inline(always)]
+pub(crate) const fn halves(field: u32) -> u32 {
+    (field >> 16) + (field & 0xffff)
 }
 
 #[inline]

@@ -106,15 +106,29 @@ fn try_emit_tcp(
     let bytes = write_headers(frame, link, ip, protocol::TCP, checksum)?;
     let pseudo = checksum::pseudo_header(ip.src, ip.dst, protocol::TCP, bytes.len() as u32);
     let field = match checksum {
-        TxChecksum::Software => 0,
+        TxChecksum::Software => {
+            let payload = checksum::sum(bytes.get(header_len..)?);
+            checksum::finish(pseudo + header_sum(seg, header_len) + payload)
+        }
         TxChecksum::Offload | TxChecksum::OffloadTcpOnly => checksum::fold(pseudo),
     };
     write_tcp(bytes, seg, header_len, field)?;
-    if checksum == TxChecksum::Software {
-        let value = checksum::finish(pseudo + checksum::sum(bytes));
-        bytes.get_mut(16..18)?.copy_from_slice(&value.to_be_bytes());
-    }
     Some(len)
+}
+
+/// The partial sum of the TCP header that [`write_tcp`] writes, its checksum
+/// zero. Taken of the values, since reading back together what was just
+/// written in pieces stalls the processor.
+#[inline]
+fn header_sum(seg: &Segment, header_len: usize) -> u32 {
+    u32::from(seg.src_port)
+        + u32::from(seg.dst_port)
+        + checksum::halves(seg.seq.0)
+        + checksum::halves(seg.ack.0)
+        + ((header_len as u32 / 4) << 12 | u32::from(seg.flags.bits()))
+        + u32::from(seg.window)
+        + u32::from(seg.urgent)
+        + seg.options.partial_sum()
 }
 
 #[inline]
@@ -159,13 +173,22 @@ pub(crate) fn write_headers<'a>(
             header[6..8].copy_from_slice(&[0x40, 0]);
             header[8] = ip.hop_limit;
             header[9] = protocol;
-            header[10..12].copy_from_slice(&[0, 0]);
+            let sum = match checksum {
+                TxChecksum::Offload => 0,
+                // Of the values, as in `header_sum`.
+                _ => checksum::finish(
+                    (0x4500 | u32::from(header[1]))
+                        + u32::from(total_len)
+                        + u32::from(ip.ident)
+                        + 0x4000
+                        + (u32::from(ip.hop_limit) << 8 | u32::from(protocol))
+                        + checksum::halves(src.to_bits())
+                        + checksum::halves(dst.to_bits()),
+                ),
+            };
+            header[10..12].copy_from_slice(&sum.to_be_bytes());
             header[12..16].copy_from_slice(&src.octets());
             header[16..20].copy_from_slice(&dst.octets());
-            if checksum != TxChecksum::Offload {
-                let sum = checksum::finish(checksum::sum_ipv4_header(header));
-                header[10..12].copy_from_slice(&sum.to_be_bytes());
-            }
             Some(payload)
         }
         (IpAddr::V6(src), IpAddr::V6(dst)) => {

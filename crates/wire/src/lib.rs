@@ -18,6 +18,7 @@ mod icmp;
 mod ip;
 mod ndp;
 mod options;
+mod plain;
 mod segment;
 mod tcp;
 
@@ -31,6 +32,7 @@ pub use ndp::{
     emit_neighbor_solicitation, multicast_mac, solicited_node,
 };
 pub use options::{SackBlocks, TcpOptions, Timestamps};
+pub use plain::{PlainTcp, parse_plain};
 pub use segment::{Flags, Segment};
 
 /// Length of an Ethernet header, in bytes.

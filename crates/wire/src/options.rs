@@ -10,7 +10,7 @@ use core::fmt;
 
 use crore_base::{SeqNum, WindowScale};
 
-use crate::be32;
+use crate::{be32, checksum};
 
 /// The most that a TCP header can carry in options, in bytes.
 const OPTIONS_MAX: usize = 40;
@@ -118,6 +118,25 @@ impl TcpOptions {
             return Some(());
         }
         self.write_any(out)
+    }
+
+    /// The partial checksum of what [`write`](Self::write) writes.
+    #[inline]
+    pub(crate) fn partial_sum(&self) -> u32 {
+        if self.has_timestamps_alone() {
+            let Timestamps { value, echo } = self.timestamps.unwrap_or_default();
+            let head = u32::from_be_bytes([NOP, NOP, TIMESTAMPS, 10]);
+            return checksum::halves(head) + checksum::halves(value) + checksum::halves(echo);
+        }
+        self.sum_any()
+    }
+
+    #[inline(never)]
+    fn sum_any(&self) -> u32 {
+        let mut bytes = [0; OPTIONS_MAX];
+        let len = self.encoded_len();
+        self.write_any(&mut bytes[..len])
+            .map_or(0, |()| checksum::sum(&bytes[..len]))
     }
 
     fn write_any(&self, mut out: &mut [u8]) -> Option<()> {

@@ -6,7 +6,8 @@ use common::*;
 use core::net::IpAddr;
 use crore_base::{DropReason, RxChecksum};
 use crore_wire::{
-    ETHERNET_HEADER, Frame, IpEmit, Packet, Segment, TxChecksum, emit_tcp, parse, tcp_headers_len,
+    ETHERNET_HEADER, Frame, IpEmit, Packet, Segment, TcpOptions, TxChecksum, emit_tcp, parse, parse_plain,
+    tcp_headers_len,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -50,6 +51,39 @@ proptest! {
         prop_assert_eq!(usize::from(info.header_len), ip.header_len());
         prop_assert_eq!(&frame[range.clone()], &payload[..], "padding stays out");
         prop_assert_eq!(range.start, tcp_headers_len(&ip, &segment));
+    }
+
+    #[test]
+    fn the_short_way_sees_what_the_long_one_sees(
+        ip in ip(), mut segment in segment(), plain: bool, payload in vec(any::<u8>(), 0..200),
+        mutations in vec((any::<prop::sample::Index>(), any::<u8>()), 0..3), padding in 0usize..20,
+    ) {
+        if plain {
+            segment.options = TcpOptions { timestamps: segment.options.timestamps, ..TcpOptions::default() };
+        }
+        let mut frame = tcp_frame(&ip, &segment, &payload, TxChecksum::Software);
+        frame.resize(frame.len() + padding, 0x5a);
+        for verdict in [RxChecksum::Unknown, RxChecksum::Good, RxChecksum::Partial] {
+            let taken = parse_plain(&frame, verdict).is_some();
+            prop_assert!(taken == (ip.src.is_ipv4() && plain) || !plain, "what is usual goes the short way");
+        }
+        for (at, value) in mutations {
+            let at = at.index(frame.len());
+            frame[at] = value;
+        }
+        for verdict in [RxChecksum::Unknown, RxChecksum::Good, RxChecksum::Bad, RxChecksum::Partial] {
+            let Some(short) = parse_plain(&frame, verdict) else { continue };
+            let long = parse(&frame, verdict).expect("what the short way takes is valid");
+            prop_assert_eq!((short.src_mac, short.dst_mac), (long.src_mac, long.dst_mac));
+            match long.packet {
+                Packet::Tcp { ip, segment, payload } => {
+                    prop_assert_eq!((ip.src, ip.dst), (IpAddr::V4(short.src), IpAddr::V4(short.dst)));
+                    prop_assert_eq!(segment, short.segment);
+                    prop_assert_eq!((payload.start, payload.end), short.payload);
+                }
+                other => prop_assert!(false, "{other:?} is no TCP"),
+            }
+        }
     }
 
     #[test]
@@ -111,7 +145,7 @@ proptest! {
 #[test]
 fn every_combination_of_options_reads_back_at_odd_and_even_payloads() {
     use crore_base::{SeqNum, WindowScale};
-    use crore_wire::{Flags, SackBlocks, TcpOptions, Timestamps};
+    use crore_wire::{Flags, SackBlocks, Timestamps};
     let ips = [ip_of("10.0.0.1", "10.0.0.2"), ip_of("fd00::1", "fd00::2")];
     for bits in 0..16 * 5u32 {
         let mut sack = SackBlocks::new();

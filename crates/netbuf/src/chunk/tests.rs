@@ -208,6 +208,7 @@ enum Op {
     Clone(usize),
     Drop(usize),
     Slice(usize, usize, usize),
+    IntoSlice(usize, usize, usize),
     Advance(usize, usize),
     Truncate(usize, usize),
     SplitTo(usize, usize),
@@ -220,6 +221,7 @@ fn op() -> impl Strategy<Value = Op> {
         i.clone().prop_map(Op::Clone),
         i.clone().prop_map(Op::Drop),
         (i.clone(), n.clone(), n.clone()).prop_map(|(i, a, b)| Op::Slice(i, a, b)),
+        (i.clone(), n.clone(), n.clone()).prop_map(|(i, a, b)| Op::IntoSlice(i, a, b)),
         (i.clone(), n.clone()).prop_map(|(i, n)| Op::Advance(i, n)),
         (i.clone(), n.clone()).prop_map(|(i, n)| Op::Truncate(i, n)),
         (i.clone(), n).prop_map(|(i, n)| Op::SplitTo(i, n)),
@@ -239,6 +241,12 @@ fn apply(views: &mut Vec<(Chunk, Vec<u8>)>, op: Op) {
             let end = b.min(model.len());
             let start = a.min(end);
             views.push((chunk.slice(start..end), model[start..end].to_vec()));
+        }
+        Op::IntoSlice(i, a, b) => {
+            let (chunk, model) = views.swap_remove(at(i));
+            let end = b.min(model.len());
+            let start = a.min(end);
+            views.push((chunk.into_slice(start..end), model[start..end].to_vec()));
         }
         Op::Advance(i, n) => {
             let (chunk, model) = &mut views[at(i)];
