@@ -91,7 +91,9 @@ impl Stack {
         let mut frames = 0;
         let mut link = None;
         while frames < QUOTA {
-            let Some(plan) = active.conn.plan_transmit(now) else {
+            // The plan stays where it was written: it is too large to be moved about.
+            let mut plan = active.conn.plan_transmit(now);
+            let Some(plan) = &mut plan else {
                 return (frames, Sent::All);
             };
             let link = match link {
@@ -103,7 +105,7 @@ impl Stack {
                     }),
                     // The last word of a connection that is over waits for nobody.
                     Resolution::Pending if active.conn.state() == State::Closed => {
-                        active.conn.commit_transmit(now, &plan);
+                        active.conn.commit_transmit(now, plan);
                         frames += 1;
                         continue;
                     }
@@ -116,16 +118,15 @@ impl Stack {
                     // To the connection it is a lost segment, so that its timers
                     // and its limits go on as for any other.
                     Resolution::Unreachable => {
-                        active.conn.commit_transmit(now, &plan);
+                        active.conn.commit_transmit(now, plan);
                         self.counters.drops.count(DropReason::NeighborUnreachable);
                         frames += 1;
                         continue;
                     }
                 },
             };
-            let mut segment = plan.segment;
-            segment.src_port = active.tuple.local_port;
-            segment.dst_port = active.tuple.remote_port;
+            plan.segment.src_port = active.tuple.local_port;
+            plan.segment.dst_port = active.tuple.remote_port;
             let ip = IpEmit {
                 src: active.tuple.local_addr,
                 dst: active.tuple.remote_addr,
@@ -134,15 +135,15 @@ impl Stack {
                 ident: self.ip_ident,
             };
             let payload_len = usize::from(plan.payload_len);
-            let headers = tcp_headers_len(&ip, &segment);
+            let headers = tcp_headers_len(&ip, &plan.segment);
             let Some(buf) = nic.reserve(headers + payload_len) else {
                 return (frames, Sent::Dry);
             };
             active
                 .conn
-                .copy_payload(&plan, &mut buf[headers..headers + payload_len]);
-            let len = emit_tcp(buf, &link, &ip, &segment, payload_len, self.tx_checksum);
-            let l4_len = segment.header_len();
+                .copy_payload(plan, &mut buf[headers..headers + payload_len]);
+            let len = emit_tcp(buf, &link, &ip, &plan.segment, payload_len, self.tx_checksum);
+            let l4_len = plan.segment.header_len();
             let meta = TxMeta {
                 l2_len: ETHERNET_HEADER as u8,
                 l3_len: (headers - ETHERNET_HEADER - l4_len) as u16,
@@ -151,10 +152,10 @@ impl Stack {
                 offload_checksum: !matches!(self.tx_checksum, TxChecksum::Software),
             };
             nic.commit(len, meta);
-            active.conn.commit_transmit(now, &plan);
+            active.conn.commit_transmit(now, plan);
             self.ip_ident = self.ip_ident.wrapping_add(1);
             self.counters.segments_out += 1;
-            self.counters.resets_out += u64::from(segment.flags.has_rst());
+            self.counters.resets_out += u64::from(plan.segment.flags.has_rst());
             self.counters.tx_frames += 1;
             self.counters.tx_bytes += len as u64;
             frames += 1;

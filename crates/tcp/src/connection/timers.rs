@@ -65,11 +65,16 @@ const LAST_ACK_GRACE: Duration = Duration::from_secs(5);
 impl Connection {
     /// When [`Self::on_timeout`] wants to be called, if at all. Calling it
     /// earlier does no harm.
+    #[inline]
     pub fn next_timeout(&self) -> Option<Instant> {
-        [self.main_deadline(), self.owed.ack_at(), self.keepalive_at()]
-            .into_iter()
-            .flatten()
-            .min()
+        let earlier = |a: Option<Instant>, b: Option<Instant>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (one, other) => one.or(other),
+        };
+        earlier(
+            earlier(self.main_deadline(), self.owed.ack_at()),
+            self.keepalive_at(),
+        )
     }
 
     fn main_deadline(&self) -> Option<Instant> {
