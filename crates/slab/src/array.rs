@@ -10,6 +10,9 @@ use std::ptr::NonNull;
 use crate::region::Region;
 use crate::{MemoryError, Pages};
 
+/// Bytes that come into a cache together.
+const CACHE_LINE: usize = 64;
+
 /// Up to a fixed number of entries in one piece of memory, in huge pages where
 /// it is large. Entries need no destructor.
 #[derive(Debug)]
@@ -91,6 +94,16 @@ impl<T: Copy> HugeVec<T> {
             // that could be observed anyway.
             unsafe { prefetch(self.start.add(index).as_ptr().cast()) };
         }
+    }
+}
+
+/// Brings all cache lines of a value nearer, without waiting for them.
+#[inline]
+pub fn prefetch_all<T>(value: &T) {
+    let start = core::ptr::from_ref(value).cast::<u8>();
+    for offset in (0..size_of::<T>()).step_by(CACHE_LINE) {
+        // SAFETY: within the value; a prefetch has no effect that could be observed anyway.
+        unsafe { prefetch(start.add(offset)) };
     }
 }
 

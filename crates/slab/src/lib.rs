@@ -9,5 +9,5 @@
 mod array;
 mod region;
 
-pub use array::HugeVec;
+pub use array::{HugeVec, prefetch_all};
 pub use region::{MemoryError, Pages};

@@ -3,8 +3,9 @@
 //! Read first: DESIGN section 3 ("One received packet"), RFC 9293 section 3.10.7.
 //!
 //! The burst is walked in passes (parse, hash and prefetch the flow table's
-//! bucket for all; prefetch the records for all; then look up and process each)
-//! so that the cache misses of different packets overlap instead of queueing up.
+//! bucket for all; prefetch the records for all, then their places in the pool;
+//! then look up and process each) so that the cache misses of different packets
+//! overlap instead of queueing up.
 
 use core::net::IpAddr;
 use core::ops::Range;
@@ -23,10 +24,30 @@ use crate::{CloseReason, Event, Stack};
 pub(crate) struct Pending {
     pub(crate) tuple: FourTuple,
     pub(crate) hash: u32,
+    /// The slot that the flow table's first bucket suggests; not compared yet.
+    candidate: Option<u32>,
     pub(crate) segment: Segment,
     /// The sender on this link, for answers that keep no state.
     pub(crate) src_mac: MacAddr,
-    pub(crate) payload: Chunk,
+    /// The frame as it came, until the payload is taken.
+    frame: Chunk,
+    /// Where the payload lies in the frame.
+    pub(crate) payload: Range<usize>,
+}
+
+impl Pending {
+    /// The payload, as it lies in the packet buffer; or a copy of it where
+    /// those are scarce.
+    #[inline]
+    fn take_payload(&mut self, scarce: bool) -> Chunk {
+        if self.payload.is_empty() {
+            Chunk::empty()
+        } else if scarce && self.frame.is_external() {
+            Chunk::copy_from(&self.frame[self.payload.clone()])
+        } else {
+            core::mem::take(&mut self.frame).into_slice(self.payload.clone())
+        }
+    }
 }
 
 /// Room for one burst, kept between bursts.
@@ -63,9 +84,15 @@ impl Stack {
                 self.counters.drops.count(reason);
             }
         }
-        for pending in &scratch.tcp {
-            if let Some(slot) = self.flows.candidate(pending.hash) {
+        for pending in &mut scratch.tcp {
+            pending.candidate = self.flows.candidate(pending.hash);
+            if let Some(slot) = pending.candidate {
                 self.slots.prefetch(slot);
+            }
+        }
+        for pending in &scratch.tcp {
+            if let Some(index) = pending.candidate.and_then(|slot| self.slots.active_index(slot)) {
+                self.slots.pool.prefetch(index);
             }
         }
         for pending in &mut scratch.tcp {
@@ -140,24 +167,13 @@ impl Stack {
         tcp.push(Pending {
             tuple,
             hash,
+            candidate: None,
             segment,
             src_mac,
-            payload: self.take_payload(data, payload),
+            frame: data,
+            payload,
         });
         Ok(())
-    }
-
-    /// The payload, as it lies in the packet buffer; or a copy of it where
-    /// those are scarce.
-    #[inline(always)]
-    fn take_payload(&self, frame: Chunk, payload: Range<usize>) -> Chunk {
-        if payload.is_empty() {
-            Chunk::empty()
-        } else if self.copy_received && frame.is_external() {
-            Chunk::copy_from(&frame[payload])
-        } else {
-            frame.into_slice(payload)
-        }
     }
 
     pub(crate) fn check_source(&self, ip: &IpInfo) -> Result<(), DropReason> {
@@ -166,8 +182,13 @@ impl Stack {
 
     #[inline]
     fn on_tcp(&mut self, now: Instant, pending: &mut Pending) -> Result<(), DropReason> {
-        let same = |slot| self.slots.is_of(slot, &pending.tuple);
-        let Some(slot) = self.flows.find(pending.hash, same) else {
+        let same = |slot: &u32| self.slots.is_of(*slot, &pending.tuple);
+        let found = match pending.candidate.filter(same) {
+            Some(slot) => Some(slot),
+            // An earlier segment of the burst may have put it there just now.
+            None => self.flows.find(pending.hash, |slot| same(&slot)),
+        };
+        let Some(slot) = found else {
             return self.on_miss(now, pending, None);
         };
         match self.activate(now, slot) {
@@ -190,7 +211,7 @@ impl Stack {
         let Some(active) = self.slots.pool.get_mut(index) else {
             return Ok(());
         };
-        let payload = core::mem::take(&mut pending.payload);
+        let payload = pending.take_payload(self.copy_received);
         let had_payload = !payload.is_empty();
         // Over the budget, those pay whose applications have left data lying;
         // a connection that holds nothing goes on, so that the slow ones can't
