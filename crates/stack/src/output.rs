@@ -143,11 +143,11 @@ impl Stack {
                 .conn
                 .copy_payload(plan, &mut buf[headers..headers + payload_len]);
             let len = emit_tcp(buf, &link, &ip, &plan.segment, payload_len, self.tx_checksum);
-            let l4_len = plan.segment.header_len();
+            let l3_len = ip.header_len();
             let meta = TxMeta {
                 l2_len: ETHERNET_HEADER as u8,
-                l3_len: (headers - ETHERNET_HEADER - l4_len) as u16,
-                l4_len: l4_len as u8,
+                l3_len: l3_len as u16,
+                l4_len: (headers - ETHERNET_HEADER - l3_len) as u8,
                 ipv6: ip.dst.is_ipv6(),
                 offload_checksum: !matches!(self.tx_checksum, TxChecksum::Software),
             };

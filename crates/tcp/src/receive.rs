@@ -246,12 +246,15 @@ impl ReceiveSpace {
     /// the peer may be short of it.
     pub(crate) fn update_is_due(&self, mss: u32) -> bool {
         let (free, offered) = (self.free(), self.window());
+        let is_missed = free - offered >= self.buffer / 4
+            || offered <= self.buffer / 8
+            || self.buffer <= mss.saturating_mul(8);
+        if !is_missed {
+            return false;
+        }
         let (_, edge) = self.offer(mss);
         let opened = self.edge.distance_to(edge);
         opened >= (self.buffer / 2).min(mss.saturating_mul(2)).max(1)
-            && (free - offered >= self.buffer / 4
-                || offered <= self.buffer / 8
-                || self.buffer <= mss.saturating_mul(8))
     }
 
     //= rfc2018#section-4 (MUST)

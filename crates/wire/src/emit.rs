@@ -8,7 +8,7 @@ use core::net::IpAddr;
 use crore_base::MacAddr;
 
 use crate::segment::TCP_HEADER;
-use crate::{ETHERNET_HEADER, Segment, checksum, ethertype, protocol};
+use crate::{ETHERNET_HEADER, Segment, TcpOptions, checksum, ethertype, protocol};
 
 /// The longest IP payload that is written here, in bytes: what IPv4's total
 /// length leaves.
@@ -105,19 +105,33 @@ fn try_emit_tcp(
     let frame = buf.get_mut(..len)?;
     let bytes = write_headers(frame, link, ip, protocol::TCP, checksum)?;
     let pseudo = checksum::pseudo_header(ip.src, ip.dst, protocol::TCP, bytes.len() as u32);
+    let (header, rest) = bytes.split_first_chunk_mut::<TCP_HEADER>()?;
+    let (options, payload) = rest.split_at_mut_checked(header_len - TCP_HEADER)?;
+    let options_sum = write_options(&seg.options, options)?;
     let field = match checksum {
         TxChecksum::Software => {
-            let payload = checksum::sum(bytes.get(header_len..)?);
-            checksum::finish(pseudo + header_sum(seg, header_len) + payload)
+            let headers = header_sum(seg, header_len) + options_sum;
+            checksum::finish(pseudo + headers + checksum::sum(payload))
         }
         TxChecksum::Offload | TxChecksum::OffloadTcpOnly => checksum::fold(pseudo),
     };
-    write_tcp(bytes, seg, header_len, field)?;
+    write_tcp(header, seg, header_len, field);
     Some(len)
 }
 
-/// The partial sum of the TCP header that [`write_tcp`] writes, its checksum
-/// zero. Taken of the values, since reading back together what was just
+/// Writes the options, which fill `out` exactly; gives their partial sum.
+#[inline]
+fn write_options(options: &TcpOptions, out: &mut [u8]) -> Option<u32> {
+    if let Some(timestamps) = options.timestamps_alone() {
+        out.copy_from_slice(&timestamps.encode());
+        return Some(timestamps.sum());
+    }
+    options.write(out)?;
+    Some(checksum::sum(out))
+}
+
+/// The partial sum of the TCP header that [`write_tcp`] writes, without its
+/// checksum. Taken of the values, since reading back together what was just
 /// written in pieces stalls the processor.
 #[inline]
 fn header_sum(seg: &Segment, header_len: usize) -> u32 {
@@ -128,12 +142,10 @@ fn header_sum(seg: &Segment, header_len: usize) -> u32 {
         + ((header_len as u32 / 4) << 12 | u32::from(seg.flags.bits()))
         + u32::from(seg.window)
         + u32::from(seg.urgent)
-        + seg.options.partial_sum()
 }
 
 #[inline]
-fn write_tcp(bytes: &mut [u8], seg: &Segment, header_len: usize, checksum: u16) -> Option<()> {
-    let (header, rest) = bytes.split_first_chunk_mut::<TCP_HEADER>()?;
+fn write_tcp(header: &mut [u8; TCP_HEADER], seg: &Segment, header_len: usize, checksum: u16) {
     header[0..2].copy_from_slice(&seg.src_port.to_be_bytes());
     header[2..4].copy_from_slice(&seg.dst_port.to_be_bytes());
     header[4..8].copy_from_slice(&seg.seq.0.to_be_bytes());
@@ -143,7 +155,6 @@ fn write_tcp(bytes: &mut [u8], seg: &Segment, header_len: usize, checksum: u16) 
     header[14..16].copy_from_slice(&seg.window.to_be_bytes());
     header[16..18].copy_from_slice(&checksum.to_be_bytes());
     header[18..20].copy_from_slice(&seg.urgent.to_be_bytes());
-    seg.options.write(rest.get_mut(..header_len - TCP_HEADER)?)
 }
 
 /// Writes an Ethernet and an IP header to the start of `frame`, which is as

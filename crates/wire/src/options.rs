@@ -25,7 +25,7 @@ const SACK: u8 = 5;
 const TIMESTAMPS: u8 = 8;
 
 /// Length of timestamps with the NOPs that align them.
-const TIMESTAMPS_LEN: usize = 12;
+pub(crate) const TIMESTAMPS_LEN: usize = 12;
 
 /// The options of one segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -48,7 +48,7 @@ impl TcpOptions {
     /// SACK blocks that don't fit are left out.
     #[inline]
     pub fn encoded_len(&self) -> usize {
-        if self.has_timestamps_alone() {
+        if self.timestamps_alone().is_some() {
             return TIMESTAMPS_LEN;
         }
         let fixed = self.fixed_len();
@@ -107,39 +107,7 @@ impl TcpOptions {
 
     /// Writes them to `out`, which has room for [`encoded_len`](Self::encoded_len)
     /// bytes exactly; `None` when it has not.
-    #[inline]
-    pub(crate) fn write(&self, out: &mut [u8]) -> Option<()> {
-        if self.has_timestamps_alone() {
-            let Timestamps { value, echo } = self.timestamps?;
-            let out: &mut [u8; TIMESTAMPS_LEN] = out.try_into().ok()?;
-            out[..4].copy_from_slice(&[NOP, NOP, TIMESTAMPS, 10]);
-            out[4..8].copy_from_slice(&value.to_be_bytes());
-            out[8..].copy_from_slice(&echo.to_be_bytes());
-            return Some(());
-        }
-        self.write_any(out)
-    }
-
-    /// The partial checksum of what [`write`](Self::write) writes.
-    #[inline]
-    pub(crate) fn partial_sum(&self) -> u32 {
-        if self.has_timestamps_alone() {
-            let Timestamps { value, echo } = self.timestamps.unwrap_or_default();
-            let head = u32::from_be_bytes([NOP, NOP, TIMESTAMPS, 10]);
-            return checksum::halves(head) + checksum::halves(value) + checksum::halves(echo);
-        }
-        self.sum_any()
-    }
-
-    #[inline(never)]
-    fn sum_any(&self) -> u32 {
-        let mut bytes = [0; OPTIONS_MAX];
-        let len = self.encoded_len();
-        self.write_any(&mut bytes[..len])
-            .map_or(0, |()| checksum::sum(&bytes[..len]))
-    }
-
-    fn write_any(&self, mut out: &mut [u8]) -> Option<()> {
+    pub(crate) fn write(&self, mut out: &mut [u8]) -> Option<()> {
         if let Some(mss) = self.mss {
             let [high, low] = mss.to_be_bytes();
             out = put(out, [MSS, 4, high, low])?;
@@ -190,14 +158,13 @@ impl TcpOptions {
         mss + scale + timestamps + permitted
     }
 
-    /// Whether they are what nearly each segment of a connection carries.
+    /// The timestamps, if nothing else is there: what nearly each segment of a
+    /// connection carries.
     #[inline(always)]
-    fn has_timestamps_alone(&self) -> bool {
-        self.timestamps.is_some()
-            && self.sack.is_empty()
-            && !self.sack_permitted
-            && self.mss.is_none()
-            && self.window_scale.is_none()
+    pub(crate) fn timestamps_alone(&self) -> Option<Timestamps> {
+        let others =
+            !self.sack.is_empty() || self.sack_permitted || self.mss.is_some() || self.window_scale.is_some();
+        self.timestamps.filter(|_| !others)
     }
 
     /// How many SACK blocks fit into `room` bytes of options.
@@ -215,6 +182,9 @@ impl TcpOptions {
     }
 }
 
+/// What stands before the two values: padding, kind and length.
+const TIMESTAMPS_HEAD: [u8; 4] = [NOP, NOP, TIMESTAMPS, 10];
+
 /// The two values of a timestamps option.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Timestamps {
@@ -223,6 +193,24 @@ pub struct Timestamps {
     /// TSecr: the receiver's clock as the sender last saw it; meaningful with
     /// ACK only.
     pub echo: u32,
+}
+
+impl Timestamps {
+    /// The option with the NOPs that align it.
+    #[inline]
+    pub(crate) const fn encode(self) -> [u8; TIMESTAMPS_LEN] {
+        let ([a, b, c, d], [e, f, g, h]) = (self.value.to_be_bytes(), self.echo.to_be_bytes());
+        let [nop, pad, kind, len] = TIMESTAMPS_HEAD;
+        [nop, pad, kind, len, a, b, c, d, e, f, g, h]
+    }
+
+    /// The partial checksum of [`encode`](Self::encode).
+    #[inline]
+    pub(crate) const fn sum(self) -> u32 {
+        checksum::halves(u32::from_be_bytes(TIMESTAMPS_HEAD))
+            + checksum::halves(self.value)
+            + checksum::halves(self.echo)
+    }
 }
 
 /// At most four SACK blocks, in the order of the option.
@@ -289,7 +277,7 @@ impl SackBlocks {
 #[inline(always)]
 pub(crate) fn timestamps_alone(bytes: &[u8]) -> Option<TcpOptions> {
     let bytes: &[u8; TIMESTAMPS_LEN] = bytes.try_into().ok()?;
-    if be32(bytes, 0) != u32::from_be_bytes([NOP, NOP, TIMESTAMPS, 10]) {
+    if be32(bytes, 0) != u32::from_be_bytes(TIMESTAMPS_HEAD) {
         return None;
     }
     Some(TcpOptions {

@@ -330,6 +330,8 @@ impl Connection {
         self.snd.una == self.snd.nxt
             && self.snd.has_unsent()
             && self.state.can_transmit()
+            // With nothing in flight and room for a whole segment, something goes.
+            && !(self.recovery.phase == Phase::Open && self.snd.wnd >= u32::from(self.mss))
             && self.pick(now, self.smss()).is_none()
     }
 }
