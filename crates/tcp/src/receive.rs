@@ -97,6 +97,13 @@ impl ReceiveSpace {
         self.fin = finished.then_some(nxt - 1);
     }
 
+    /// Whether `len` bytes from `seq` on are just what comes next: they fit the
+    /// window, nothing is missing before them, and no FIN is known of.
+    #[inline]
+    pub(crate) fn expects(&self, seq: SeqNum, len: usize) -> bool {
+        seq == self.nxt && len <= self.window() as usize && self.fin.is_none() && self.assembler.is_empty()
+    }
+
     /// The peer sent `payload` from `seq` on, and `fin` behind it. What lies
     /// outside the window is cut off.
     pub(crate) fn accept(&mut self, seq: SeqNum, mut payload: Chunk, fin: bool, limit: usize) -> Received {
@@ -184,7 +191,8 @@ impl ReceiveSpace {
     /// Bytes in order, for the reader. They stay in the packet's own buffer if
     /// they fill enough of it, or if nothing waits before them, since they are
     /// then read at once as a rule; else small ones share a block.
-    fn deliver(&mut self, chunk: Chunk) {
+    #[inline]
+    pub(crate) fn deliver(&mut self, chunk: Chunk) {
         let len = chunk.len();
         self.nxt += len as u32;
         self.position += len as u64;

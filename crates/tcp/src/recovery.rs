@@ -61,6 +61,12 @@ impl LossRecovery {
         }
     }
 
+    /// Whether nothing hints at a loss.
+    #[inline]
+    pub(crate) fn is_calm(&self) -> bool {
+        self.phase == Phase::Open && self.dup_acks == 0
+    }
+
     /// Fast recovery begins.
     pub(crate) const fn enter_fast(&mut self, una: SeqNum, nxt: SeqNum, inflation: u32) {
         self.phase = Phase::Fast;

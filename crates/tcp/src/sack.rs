@@ -57,6 +57,12 @@ impl SackScoreboard {
         news
     }
 
+    /// Whether the peer has reported nothing.
+    #[inline]
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
     /// All up to `una` is acknowledged.
     pub(crate) fn advance(&mut self, una: SeqNum) {
         if self.ranges.is_empty() {

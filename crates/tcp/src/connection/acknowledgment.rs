@@ -70,7 +70,7 @@ impl Connection {
     }
 
     /// `una` moves.
-    fn on_new_ack(&mut self, now: Instant, seg: &Segment) {
+    pub(super) fn on_new_ack(&mut self, now: Instant, seg: &Segment) {
         let ack = seg.ack;
         let flight = self.snd.flight();
         let acked = self.snd.una.distance_to(ack);

@@ -1,7 +1,7 @@
 //! One connection: its parts, its birth and its end.
 //!
 //! Where to look: `segment_arrives.rs` holds RFC 9293 section 3.10.7 in its
-//! order, `handshake.rs` the SYN states, `acknowledgment.rs` what an ACK means,
+//! order, `header_prediction.rs` the short way for the usual segment, `handshake.rs` the SYN states, `acknowledgment.rs` what an ACK means,
 //! `transmit.rs` how a segment is planned and committed, `pick.rs` which data
 //! goes into it, `timers.rs` what time brings, `app.rs` the application's verbs,
 //! `owed.rs` what is to be paid.
@@ -13,6 +13,7 @@
 mod acknowledgment;
 mod app;
 mod handshake;
+mod header_prediction;
 mod owed;
 mod pick;
 mod segment_arrives;

@@ -14,7 +14,18 @@ use crate::{CloseReason, State};
 
 impl Connection {
     /// A segment came for this connection. Records what is owed; sends nothing.
+    #[inline]
     pub fn on_segment(&mut self, now: Instant, seg: &Segment, payload: Chunk) -> Disposition {
+        if self.expects(seg, payload.len()) {
+            self.on_expected(now, seg, payload);
+            self.arm_persist_if_stuck(now);
+            return Disposition::Accepted;
+        }
+        self.on_other_segment(now, seg, payload)
+    }
+
+    #[inline(never)]
+    fn on_other_segment(&mut self, now: Instant, seg: &Segment, payload: Chunk) -> Disposition {
         let disposition = match self.state {
             State::Closed => return Disposition::Dropped(DropReason::NoSuchConnection),
             State::SynSent => self.on_segment_syn_sent(now, seg),
@@ -277,7 +288,7 @@ impl Connection {
     }
 
     /// The peer lives.
-    fn heard(&mut self, now: Instant) {
+    pub(super) fn heard(&mut self, now: Instant) {
         self.heard_at = now;
         self.keepalives = 0;
     }

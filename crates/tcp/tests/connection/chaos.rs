@@ -88,8 +88,13 @@ prop_compose! {
 }
 
 fn run(world: &World) -> Pair {
+    run_marked(world, false)
+}
+
+fn run_marked(world: &World, urgent: bool) -> Pair {
     let [a, b] = world.configs.clone();
     let mut pair = Pair::new(a, b);
+    pair.urgent = urgent;
     pair.path = if world.ipv6 {
         Path::ipv6(1500)
     } else {
@@ -144,6 +149,18 @@ fn run(world: &World) -> Pair {
 }
 
 proptest! {
+    #[test]
+    fn header_prediction_changes_nothing(world in world()) {
+        // The mark of urgency keeps every segment on the long way.
+        let (short, long) = (run_marked(&world, false), run_marked(&world, true));
+        prop_assert_eq!(&short.trace, &long.trace, "the same segments at the same times");
+        prop_assert_eq!(&short.dispositions, &long.dispositions, "with the same outcome");
+        for (short, long) in short.ends.iter().zip(&long.ends) {
+            prop_assert_eq!(&short.events, &long.events, "the same events");
+            prop_assert_eq!(&short.received, &long.received, "the same bytes");
+        }
+    }
+
     #[test]
     fn all_bytes_arrive_and_both_ends_finish(world in world()) {
         let mut pair = run(&world);

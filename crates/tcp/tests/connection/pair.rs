@@ -16,7 +16,7 @@ pub const A: usize = 0;
 pub const B: usize = 1;
 
 /// One segment on its way.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Packet {
     pub from: usize,
     /// How many its sender had sent before it.
@@ -146,6 +146,9 @@ pub struct Pair {
     /// Transmit buffers are had (or the pool is dry).
     pub can_send: bool,
     pub path: Path,
+    /// Whether segments arrive marked urgent, which means nothing but keeps them
+    /// off the short way.
+    pub urgent: bool,
     in_flight: BTreeMap<(Instant, u64), Packet>,
     serial: u64,
 }
@@ -162,6 +165,7 @@ impl Pair {
             trace: Vec::new(),
             dispositions: Vec::new(),
             can_send: true,
+            urgent: false,
             path: Path::ipv4(1500),
             in_flight: BTreeMap::new(),
             serial: 0,
@@ -274,7 +278,11 @@ impl Pair {
 
     fn deliver(&mut self, packet: Packet) {
         let to = 1 - packet.from;
-        let seg = &packet.segment;
+        let mut seg = packet.segment;
+        if self.urgent && !seg.flags.has_syn() {
+            seg.flags |= Flags::URG;
+        }
+        let seg = &seg;
         let end = &mut self.ends[to];
         let Some(connection) = &mut end.connection else {
             if seg.flags.has_syn() && !seg.flags.has_ack() {

@@ -1,0 +1,69 @@
+//! The short way for the segment that was to be expected: the next one of an
+//! undisturbed transfer, with new text, a new acknowledgment, or both.
+//!
+//! Read first: RFC 9293 section 3.10.7.4, whose order `segment_arrives.rs`
+//! follows for all the others; Van Jacobson's "4BSD Header Prediction" (1990).
+//!
+//! Always true: what is taken here has the outcome that the long way would have
+//! given it, since each step that is left out would have found nothing to do.
+
+use crore_base::Instant;
+use crore_netbuf::Chunk;
+use crore_wire::{Flags, Segment};
+
+use super::Connection;
+use crate::State;
+use crate::event::PendingEvents;
+use crate::timestamps::is_older;
+
+impl Connection {
+    /// Whether `seg`, with so many bytes of text, is the one to be expected.
+    #[inline]
+    pub(super) fn expects(&self, seg: &Segment, text_len: usize) -> bool {
+        let Segment { seq, ack, flags, .. } = *seg;
+        let snd = &self.snd;
+        let stamp_is_fine = match seg.options.timestamps {
+            Some(timestamps) => !self.ts.enabled || !is_older(timestamps.value, self.ts.recent()),
+            None => !self.ts.enabled,
+        };
+        // A bare repetition of the last acknowledgment may be the sign of a loss.
+        let says_something = text_len > 0 || ack != snd.una;
+        self.state == State::Established
+            && !self.released
+            && flags.without(Flags::PSH) == Flags::ACK
+            && self.rcv.expects(seq, text_len)
+            && stamp_is_fine
+            && ack.at_or_after(snd.una)
+            && ack.at_or_before(snd.nxt)
+            && says_something
+            && snd.wnd > 0
+            && seg.window > 0
+            && seg.options.sack.is_empty()
+            && self.scoreboard.is_empty()
+            && self.recovery.is_calm()
+    }
+
+    /// Takes a segment that [`Self::expects`] said yes to.
+    #[inline]
+    pub(super) fn on_expected(&mut self, now: Instant, seg: &Segment, text: Chunk) {
+        self.heard(now);
+        if let Some(timestamps) = seg.options.timestamps
+            && self.ts.enabled
+        {
+            self.ts
+                .update(now, timestamps.value, seg.seq, self.rcv.last_ack_sent);
+        }
+        let window = u32::from(seg.window) << self.snd.scale.shift();
+        if seg.ack == self.snd.una {
+            self.snd.update_window(seg.seq, seg.ack, window);
+        } else {
+            self.on_new_ack(now, seg);
+            self.snd.set_window(seg.seq, seg.ack, window);
+        }
+        if !text.is_empty() {
+            self.rcv.deliver(text);
+            self.events.add(PendingEvents::READABLE);
+            self.owed.add_data_ack(now, self.config.delayed_ack);
+        }
+    }
+}
