@@ -8,7 +8,7 @@ use crore::config::{Assignment, Config, ConfigError};
 use log::LevelFilter;
 
 use crate::failure::Failure;
-use crate::{demo, forward, load, ports, serve};
+use crate::{bench, demo, forward, load, ports, serve};
 
 /// A TCP stack of its own on a DPDK port.
 #[derive(Debug, Parser)]
@@ -27,6 +27,8 @@ enum Command {
     Serve(ServeArguments),
     /// Ask a server over a wire, and check every byte of its answers
     Load(load::LoadArguments),
+    /// Measure: both ends on this machine, each on a core of its own
+    Bench(bench::BenchArguments),
     /// Serve a page on a TAP device, fetch it with this machine's own TCP, and show it
     Demo(demo::DemoArguments),
     /// Show what DPDK sees, and what each port can take over
@@ -77,6 +79,9 @@ pub(crate) struct ServeArguments {
     /// Only the JSON summary at the end: no live line, no summary in words
     #[arg(long)]
     pub(crate) json: bool,
+    /// Answer `stats` on standard input by a line of JSON, and end when it closes
+    #[arg(long)]
+    pub(crate) control: bool,
 }
 
 /// The applications that come with Crore.
@@ -156,6 +161,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Serve(arguments) => serve::serve(&arguments),
         Command::Load(arguments) => load::load(&arguments),
+        Command::Bench(arguments) => bench::bench(&arguments),
         Command::Forward(arguments) => forward::forward(&arguments),
         Command::Bounce(arguments) => forward::bounce(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),

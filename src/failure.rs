@@ -13,6 +13,9 @@ pub(crate) enum Failure {
     /// DPDK refuses.
     #[error(transparent)]
     Dpdk(#[from] crore_dpdk::Error),
+    /// This machine is too small for what was asked.
+    #[error("{0}")]
+    TooLarge(String),
     /// Anything else that went wrong while running.
     #[error("{0}")]
     Run(String),
@@ -25,7 +28,7 @@ impl Failure {
 
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) => ExitCode::from(2),
+            Self::Config(_) | Self::TooLarge(_) => ExitCode::from(2),
             Self::Dpdk(_) | Self::Run(_) => ExitCode::from(1),
         }
     }

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::cli::ConfigArguments;
 use crate::clock::Clock;
+use crate::control;
 use crate::failure::Failure;
 use crate::signals::Interrupted;
 use crate::summary::print_json;
@@ -24,6 +25,9 @@ pub(crate) struct ForwardArguments {
     /// End after so many seconds; without it, on SIGINT or SIGTERM
     #[arg(long, value_name = "SECONDS")]
     seconds: Option<u64>,
+    /// End when standard input closes
+    #[arg(long)]
+    control: bool,
 }
 
 #[derive(Debug, Args)]
@@ -39,6 +43,9 @@ pub(crate) struct BounceArguments {
     /// How long
     #[arg(long, default_value_t = 5, value_name = "SECONDS")]
     seconds: u64,
+    /// End when standard input closes
+    #[arg(long)]
+    control: bool,
 }
 
 /// What a forwarder did.
@@ -51,8 +58,14 @@ struct Forwarded {
 
 /// Sends every frame back to where it came from.
 pub(crate) fn forward(arguments: &ForwardArguments) -> Result<(), Failure> {
-    let (wire, mut nic) = open(&arguments.config)?;
     let interrupted = Interrupted::watch()?;
+    let (wire, mut nic) = open(&arguments.config, || {
+        if arguments.control {
+            control::ready()?;
+            control::end_with_input(&interrupted)?;
+        }
+        Ok(())
+    })?;
     log::info!("forwarding");
     let time = arguments
         .seconds
@@ -69,8 +82,13 @@ pub(crate) fn forward(arguments: &ForwardArguments) -> Result<(), Failure> {
 
 /// Sends frames to a forwarder and counts those that come back.
 pub(crate) fn bounce(arguments: &BounceArguments) -> Result<(), Failure> {
-    let (wire, mut nic) = open(&arguments.config)?;
     let interrupted = Interrupted::watch()?;
+    let (wire, mut nic) = open(&arguments.config, || {
+        if arguments.control {
+            control::end_with_input(&interrupted)?;
+        }
+        Ok(())
+    })?;
     let source: MacAddr = nic.capabilities().mac;
     let mut bounce = Bounce::new(source, usize::from(arguments.size), arguments.window);
     let clock = Clock::start();
@@ -87,9 +105,14 @@ pub(crate) fn bounce(arguments: &BounceArguments) -> Result<(), Failure> {
     print_json(&bounce.report())
 }
 
-fn open(arguments: &ConfigArguments) -> Result<(OpenWire, PortNic), Failure> {
+/// Opens the wire; when its ports are up, and before they are linked, calls `is_up`.
+fn open(
+    arguments: &ConfigArguments,
+    is_up: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(OpenWire, PortNic), Failure> {
     let config = arguments.load(Vec::new())?;
     let wire = OpenWire::open(&config)?;
+    is_up()?;
     crore_dpdk::pin_to_core(config.eal.cores.first().copied().unwrap_or(0))?;
     let port = wire
         .ports

@@ -12,6 +12,7 @@ use crore_load::{LoadClient, LoadConfig, Workload};
 
 use self::hold::HoldArguments;
 use crate::cli::ConfigArguments;
+use crate::control;
 use crate::failure::Failure;
 use crate::run::{Launch, Running};
 use crate::signals::Interrupted;
@@ -50,6 +51,9 @@ pub(crate) struct LoadArguments {
     /// Only the JSON summary at the end
     #[arg(long)]
     json: bool,
+    /// Answer `stats` on standard input by a line of JSON, and end when it closes; hold: take commands there, one a line (open, echo REQUESTS AMONG, rest SECONDS, close, quit), and answer each by a line of JSON
+    #[arg(long)]
+    control: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -99,9 +103,13 @@ pub(crate) fn load(arguments: &LoadArguments) -> Result<(), Failure> {
         "asking {remote} on {} connections over {on}",
         arguments.connections
     );
-    running.watch(&config, &interrupted, arguments.json);
+    if arguments.control {
+        control::ready()?;
+        control::answer(&running, &interrupted)?;
+    }
+    running.watch(&config, &interrupted, arguments.json || arguments.control);
     let summary = Summary::new("load", wire, running.finish()?)?.of_client();
-    if !arguments.json {
+    if !arguments.json && !arguments.control {
         summary.say();
     }
     print_json(&summary)?;

@@ -1,7 +1,7 @@
 //! The program `crore`: serves over a DPDK port, shows itself, looks at ports.
 //!
-//! Where to look: `cli` has the command line; `serve`, `load`, `demo`, `ports`
-//! have a command each; `run` puts ports under shards and watches over them,
+//! Where to look: `cli` has the command line; `serve`, `load`, `bench`, `demo`,
+//! `ports` have a command each; `control` is how one that is a child of another is driven; `run` puts ports under shards and watches over them,
 //! `worker` is the loop on a shard's own thread; `wire` opens what the
 //! configuration describes; `summary` says at the end what was.
 //!
@@ -9,8 +9,10 @@
 //! line or the configuration is wrong, and nothing was started.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cli;
 mod clock;
+mod control;
 mod demo;
 mod failure;
 mod forward;
@@ -18,6 +20,7 @@ mod host;
 mod live;
 mod load;
 mod logging;
+mod memory;
 mod ports;
 mod run;
 mod serve;

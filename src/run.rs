@@ -125,6 +125,11 @@ impl Running {
         Ok(())
     }
 
+    /// The figures of all shards, as they go on.
+    pub(crate) fn figures(&self) -> Vec<Arc<Shared>> {
+        self.shards.iter().map(|shard| shard.shared.clone()).collect()
+    }
+
     pub(crate) fn wire(&self) -> &OpenWire {
         &self.wire
     }
@@ -202,7 +207,7 @@ fn cores(config: &Config, wanted: usize) -> Vec<u16> {
 }
 
 /// The cores that this process may run on.
-fn allowed_cores() -> Vec<u16> {
+pub(crate) fn allowed_cores() -> Vec<u16> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let list = status
         .lines()

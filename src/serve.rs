@@ -7,6 +7,7 @@ use crore::services::{App, Chargen, Discard, Echo, Families, Http};
 use crore_load::{LoadClient, LoadConfig, Workload};
 
 use crate::cli::{ServeArguments, ServiceName};
+use crate::control;
 use crate::failure::Failure;
 use crate::host;
 use crate::run::{Launch, Running};
@@ -42,10 +43,14 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Result<(), Failure> {
             "a ring wire reaches nobody outside: a client in this process asks on {RING_CONNECTIONS} connections"
         );
     }
-    running.watch(&config, &interrupted, arguments.json);
+    if arguments.control {
+        control::ready()?;
+        control::answer(&running, &interrupted)?;
+    }
+    running.watch(&config, &interrupted, arguments.json || arguments.control);
     log::info!("ending: what is open has {} s", config.serve.drain_seconds);
     let summary = Summary::new(name, wire, running.finish()?)?;
-    if !arguments.json {
+    if !arguments.json && !arguments.control {
         summary.say();
     }
     print_json(&summary)?;

@@ -28,6 +28,11 @@ impl Interrupted {
         Ok(Self(asked))
     }
 
+    /// Asks for the end as a signal does.
+    pub(crate) fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

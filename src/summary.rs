@@ -1,6 +1,7 @@
 //! What was, at the end: in words on standard error, as JSON on standard output.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
 use crore::config::Config;
 use crore::nic::fault::{FaultCounts, FaultStats};
@@ -233,8 +234,8 @@ impl Summary {
 /// One line of JSON on standard output.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(value).map_err(|e| Failure::run(e.to_string()))?;
-    println!("{text}");
-    Ok(())
+    // Not println: whoever reads it may be gone, which is no bug.
+    writeln!(std::io::stdout().lock(), "{text}").map_err(|e| Failure::run(format!("standard output: {e}")))
 }
 
 /// The drops that were, by their names.

@@ -1,7 +1,7 @@
 //! `crore load hold`: very many connections, in phases.
 
-use std::io::BufRead;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration as StdDuration;
 
@@ -15,13 +15,17 @@ use crore_load::{Command, Crowd, CrowdConfig, PhaseReport};
 
 use super::LoadArguments;
 use crate::clock;
+use crate::control;
 use crate::failure::Failure;
 use crate::run::{Launch, Running};
 use crate::signals::Interrupted;
+use crate::summary::print_json;
 use crate::worker::Work;
 
 /// Most local addresses.
 const ADDRESSES_MAX: u32 = 65_536;
+/// How long the other end of the wire may take to come.
+const LINK_LIMIT: StdDuration = StdDuration::from_secs(10);
 /// How often it is looked whether a phase is over.
 const LOOK: StdDuration = StdDuration::from_millis(1);
 
@@ -40,9 +44,6 @@ pub(crate) struct HoldArguments {
     /// hold: requests under way at once
     #[arg(long, default_value_t = 1024, value_name = "N")]
     outstanding: u32,
-    /// hold: take commands from standard input, one a line (open, echo REQUESTS AMONG, rest SECONDS, close, quit), and answer each by a line of JSON
-    #[arg(long)]
-    control: bool,
 }
 
 /// Opens, asks, rests, closes: as its arguments or its standard input say.
@@ -72,16 +73,22 @@ pub(super) fn hold(arguments: &LoadArguments, mut config: Config) -> Result<(), 
     let interrupted = Interrupted::watch()?;
     let running = Running::start(&config, vec![launch])?;
     let talker = Talker { commands, reports };
-    let script = if hold.control {
-        None
+    if arguments.control {
+        for port in &running.wire().ports {
+            port.wait_for_link(LINK_LIMIT);
+        }
+        control::ready()?;
+        let (heard, commands) = mpsc::channel();
+        control::listen(&interrupted, move |line| match parse(line) {
+            // Nobody receives any more after `quit`.
+            Some(command) => drop(heard.send(command)),
+            None => eprintln!("not understood: {line:?}"),
+        })?;
+        talker.start(commands.into_iter())?;
     } else {
-        Some(script(arguments))
-    };
-    thread::Builder::new()
-        .name("control".into())
-        .spawn(move || talker.talk(script))
-        .map_err(|e| Failure::run(format!("no thread: {e}")))?;
-    running.watch(&config, &interrupted, arguments.json || hold.control);
+        talker.start(script(arguments).into_iter())?;
+    }
+    running.watch(&config, &interrupted, arguments.json || arguments.control);
     let ended = running.finish()?;
     let left: usize = ended.outcomes.iter().map(|outcome| outcome.connections).sum();
     log::debug!("{left} connections are left in TIME-WAIT");
@@ -138,23 +145,17 @@ struct Talker {
 }
 
 impl Talker {
-    fn talk(&self, script: Option<Vec<Command>>) {
-        match script {
-            Some(script) => {
-                for command in script {
-                    self.carry_out(command);
-                }
-            }
-            None => {
-                for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-                    match parse(&line) {
-                        Some(command) => self.carry_out(command),
-                        None => eprintln!("not understood: {line:?}"),
-                    }
-                }
-                // Nobody is there any more.
-                self.carry_out(Command::Quit);
-            }
+    fn start(self, script: impl Iterator<Item = Command> + Send + 'static) -> Result<(), Failure> {
+        thread::Builder::new()
+            .name("control".into())
+            .spawn(move || self.talk(script))
+            .map(drop)
+            .map_err(|e| Failure::run(format!("no thread: {e}")))
+    }
+
+    fn talk(&self, script: impl Iterator<Item = Command>) {
+        for command in script {
+            self.carry_out(command);
         }
     }
 
@@ -168,9 +169,8 @@ impl Talker {
                 None => clock::rest(LOOK),
             }
         };
-        match serde_json::to_string(&report) {
-            Ok(line) => println!("{line}"),
-            Err(error) => eprintln!("no report: {error}"),
+        if let Err(error) = print_json(&report) {
+            log::error!("{error}");
         }
     }
 }

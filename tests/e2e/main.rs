@@ -10,6 +10,7 @@
 //! what was skipped). Needs root; see `docs/TESTING.md`.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod command_line;
 mod faults;
 mod hostile;

@@ -1,18 +1,10 @@
 //! Two of our programs over shared memory: no kernel on the path, a million checked answers.
 
-use crate::support::{Program, STACK_V4, Skip, Summary, bin, bound_to_us, machine_lock, or_skip};
-use std::{fs, path::Path, process::Command, thread::available_parallelism, time::Duration};
+use crate::support::{Program, STACK_V4, Summary, bin, bound_to_us, machine_lock, or_skip, two_cores};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 const REQUESTS: u64 = 1_000_000;
 const CONNECTIONS: u64 = 32;
-
-/// Each polls on its own core.
-fn two_cores() -> Result<(), Skip> {
-    match available_parallelism() {
-        Ok(n) if n.get() >= 2 => Ok(()),
-        _ => Err(Skip("two polling programs need two cores".into())),
-    }
-}
 
 /// The configuration of one end; `wire` is TOML.
 fn config(folder: &Path, name: &str, wire: &str, address: &str, core: u32) -> std::path::PathBuf {

@@ -139,6 +139,11 @@ impl FlowTable {
         })
     }
 
+    /// Bytes of memory that a table for so many entries takes.
+    pub const fn bytes_for(max_connections: u32) -> usize {
+        (max_connections as usize).div_ceil(FILLED) * size_of::<Bucket>()
+    }
+
     /// Where a hash belongs: the upper bits of it, scaled to the table's size.
     #[inline]
     fn home(&self, hash: u32) -> usize {

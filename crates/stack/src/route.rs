@@ -11,8 +11,9 @@ use crate::StackConfig;
 /// This host's addresses and gateways.
 #[derive(Debug)]
 pub(crate) struct Routes {
-    /// Sorted, without prefix lengths: one host may have thousands.
-    addresses: Vec<IpAddr>,
+    /// Without prefix lengths, in sorted ranges (first and last address) that
+    /// don't touch: the thousands of addresses of one prefix are one range.
+    ranges: Vec<(IpAddr, IpAddr)>,
     /// For each prefix the first of our addresses in it, in the order of the
     /// configuration, so that thousands of addresses on one link are one entry.
     links: Vec<(IpAddr, u8)>,
@@ -38,11 +39,8 @@ impl Routes {
                 links.push((addr, prefix));
             }
         }
-        let mut addresses: Vec<IpAddr> = configured.into_iter().map(|(a, _)| a).collect();
-        addresses.sort_unstable();
-        addresses.dedup();
         Self {
-            addresses,
+            ranges: ranges(configured.into_iter().map(|(a, _)| a).collect()),
             links,
             gateway_v4: config.gateway_v4,
             gateway_v6: config.gateway_v6,
@@ -52,18 +50,19 @@ impl Routes {
     /// Whether `addr` is one of this host's.
     #[inline]
     pub(crate) fn is_ours(&self, addr: IpAddr) -> bool {
-        if self.addresses.len() <= 8 {
-            self.addresses.contains(&addr)
+        let within = |&(first, last): &(IpAddr, IpAddr)| first <= addr && addr <= last;
+        if self.ranges.len() <= 8 {
+            self.ranges.iter().any(within)
         } else {
-            self.addresses.binary_search(&addr).is_ok()
+            let after = self.ranges.partition_point(|&(first, _)| first <= addr);
+            self.ranges[..after].last().is_some_and(within)
         }
     }
 
     /// Whether `group` is the solicited-node group of one of our addresses.
     pub(crate) fn is_solicited_node(&self, group: Ipv6Addr) -> bool {
-        self.addresses
-            .iter()
-            .any(|&a| matches!(a, IpAddr::V6(a) if solicited_node(a) == group))
+        self.addresses()
+            .any(|a| matches!(a, IpAddr::V6(a) if solicited_node(a) == group))
     }
 
     /// The neighbour to which packets for `dst` go; `None` without a route.
@@ -100,7 +99,31 @@ impl Routes {
 
     /// All of this host's addresses.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.addresses.iter().copied()
+        self.ranges.iter().flat_map(|&(first, last)| {
+            core::iter::successors(Some(first), move |&a| (a < last).then(|| next_address(a)))
+        })
+    }
+}
+
+/// Ranges of the addresses that follow on one another.
+fn ranges(mut addresses: Vec<IpAddr>) -> Vec<(IpAddr, IpAddr)> {
+    addresses.sort_unstable();
+    let mut ranges: Vec<(IpAddr, IpAddr)> = Vec::new();
+    for addr in addresses {
+        match ranges.last_mut() {
+            Some((_, last)) if *last == addr => {}
+            Some((_, last)) if next_address(*last) == addr => *last = addr,
+            _ => ranges.push((addr, addr)),
+        }
+    }
+    ranges
+}
+
+/// The address after `addr`; after the last one of its family, the first.
+fn next_address(addr: IpAddr) -> IpAddr {
+    match addr {
+        IpAddr::V4(a) => IpAddr::V4(Ipv4Addr::from(u32::from(a).wrapping_add(1))),
+        IpAddr::V6(a) => IpAddr::V6(Ipv6Addr::from(u128::from(a).wrapping_add(1))),
     }
 }
 
@@ -165,6 +188,46 @@ mod tests {
             let hop: Option<IpAddr> = hop.map(|h| h.parse().unwrap());
             assert_eq!(routes.next_hop(dst.parse().unwrap()), hop, "to {dst}");
         }
+    }
+
+    #[test]
+    fn thousands_of_addresses_are_a_few_ranges_and_each_is_ours() {
+        let mut addresses: Vec<(IpAddr, u8)> = vec![("10.1.0.2".parse().unwrap(), 24)];
+        // A /20 without its first, and single ones beside it, in no order.
+        let prefix = (1..4096u32).rev().map(|i| Ipv4Addr::from(0x0a51_0000 + i));
+        addresses.extend(prefix.map(|a| (IpAddr::V4(a), 32)));
+        addresses.extend((0..20u32).map(|i| (IpAddr::V4(Ipv4Addr::from(0x0a60_0000 + 2 * i)), 32)));
+        addresses.push(("fd00::2".parse().unwrap(), 64));
+        let count = addresses.len() + 1;
+        let config = StackConfig {
+            addresses,
+            ..StackConfig::default()
+        };
+        let routes = Routes::new(&config, MacAddr([2, 0, 0, 0, 0, 1]));
+        assert_eq!(routes.ranges.len(), 1 + 1 + 20 + 2, "{:?}", routes.ranges);
+        for (addr, ours) in [
+            ("10.1.0.2", true),
+            ("10.1.0.1", false),
+            ("10.1.0.3", false),
+            ("10.81.0.0", false),
+            ("10.81.0.1", true),
+            ("10.81.9.9", true),
+            ("10.81.15.255", true),
+            ("10.81.16.0", false),
+            ("10.96.0.0", true),
+            ("10.96.0.1", false),
+            ("10.96.0.38", true),
+            ("fd00::2", true),
+            ("fd00::3", false),
+            ("fe80::ff:fe00:1", true),
+        ] {
+            assert_eq!(routes.is_ours(addr.parse().unwrap()), ours, "{addr}");
+        }
+        assert_eq!(
+            routes.addresses().count(),
+            count,
+            "each once, and the link-local one"
+        );
     }
 
     #[test]

@@ -193,6 +193,14 @@ impl Stack {
         (size_of::<Record>(), Pool::place_size())
     }
 
+    /// Bytes of memory that a stack takes for its connections: those for all of
+    /// their records and the flow table, at once or as connections come.
+    pub const fn memory_bytes(config: &StackConfig) -> u64 {
+        let (record, _) = Self::connection_bytes();
+        let records = record as u64 * config.max_connections as u64;
+        records + FlowTable::bytes_for(config.max_connections) as u64
+    }
+
     /// Connections that still have something to settle with their peer: all but
     /// those in TIME-WAIT. Takes a walk over the active ones.
     pub fn unfinished(&self) -> usize {

@@ -14,6 +14,7 @@ use std::{
     fs::{File, OpenOptions},
     io::Write,
     process::{Command, Output, Stdio},
+    thread::available_parallelism,
     time::{Duration, Instant},
 };
 
@@ -58,6 +59,14 @@ pub(crate) fn machine_lock() -> File {
         .expect("the lock file can be opened");
     file.lock().expect("the lock can be had");
     file
+}
+
+/// Two polling programs want a core each.
+pub(crate) fn two_cores() -> Result<(), Skip> {
+    match available_parallelism() {
+        Ok(n) if n.get() >= 2 => Ok(()),
+        _ => Err(Skip("two polling programs need two cores".into())),
+    }
 }
 
 fn number(variable: &str, default: u64) -> u64 {

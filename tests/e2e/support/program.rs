@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::{
     env,
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
@@ -122,6 +122,20 @@ impl Summary {
             .rev()
             .find_map(|line| serde_json::from_str(line).ok().filter(Value::is_object))
             .map_or_else(|| panic!("there is no summary in:\n{out}"), Self)
+    }
+
+    /// The JSON object that a file holds.
+    pub(crate) fn of_file(path: &Path) -> Self {
+        let text = fs::read_to_string(path).expect("the report is there");
+        Self(serde_json::from_str(&text).expect("the report is JSON"))
+    }
+
+    /// The number at a JSON pointer, whole or not.
+    pub(crate) fn real(&self, pointer: &str) -> f64 {
+        self.0
+            .pointer(pointer)
+            .and_then(Value::as_f64)
+            .unwrap_or_else(|| panic!("no number {pointer} in {}", self.0))
     }
 
     /// The number at a JSON pointer.

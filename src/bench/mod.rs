@@ -1,0 +1,219 @@
+//! `crore bench`: both ends of a wire on this machine, each on a core of its own.
+//!
+//! Where to look: `ends` starts and drives the two processes, `bare` measures the
+//! wire without a stack, `machine` says on what it ran; each benchmark has a file
+//! of its own.
+
+mod bare;
+mod c10m;
+mod ends;
+mod machine;
+mod progress;
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use crore::config::ConfigError;
+use serde::Serialize;
+
+use self::ends::Ends;
+use self::machine::Machine;
+use self::progress::Progress;
+use crate::cli::crore_version;
+use crate::failure::Failure;
+use crate::run::allowed_cores;
+use crate::signals::Interrupted;
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArguments {
+    #[command(subcommand)]
+    name: Name,
+}
+
+#[derive(Debug, Subcommand)]
+enum Name {
+    /// Very many connections: opened, held, asked at random with every reply checked, closed
+    C10m(c10m::Arguments),
+}
+
+/// What every benchmark between two ends takes.
+#[derive(Debug, Args)]
+struct Common {
+    /// What joins the two ends
+    #[arg(long, default_value = "memif")]
+    wire: BenchWire,
+    /// Write everything to this file as JSON; `-` for standard output
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// The server's core and the client's; without it, the first two that this process may use
+    #[arg(long, value_name = "CORES", value_delimiter = ',', num_args = 1)]
+    cores: Vec<u16>,
+    /// A short run that shows that everything works; its figures mean little
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Wires between two processes of one machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum BenchWire {
+    /// Shared memory, copied by both drivers
+    Memif,
+    /// Virtio: a vhost port at the server, a virtio_user port at the client
+    Vhost,
+}
+
+impl BenchWire {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Memif => "memif",
+            Self::Vhost => "vhost",
+        }
+    }
+}
+
+/// Runs the benchmark that was named.
+pub(crate) fn bench(arguments: &BenchArguments) -> Result<(), Failure> {
+    match &arguments.name {
+        Name::C10m(arguments) => c10m::run(arguments),
+    }
+}
+
+/// What a benchmark works with.
+struct Bench {
+    ends: Ends,
+    progress: Progress,
+    quick: bool,
+    /// Opened before the run: a long one must not fail at its end.
+    json: Option<Output>,
+}
+
+enum Output {
+    Standard,
+    File(File),
+}
+
+/// The head of every report.
+#[derive(Serialize)]
+struct Report<'a, T> {
+    bench: &'static str,
+    wire: &'static str,
+    cores: [u16; 2],
+    quick: bool,
+    machine: Machine,
+    versions: Versions,
+    #[serde(flatten)]
+    figures: &'a T,
+}
+
+#[derive(Serialize)]
+struct Versions {
+    crore: &'static str,
+    dpdk: String,
+}
+
+impl Bench {
+    fn new(common: &Common) -> Result<Self, Failure> {
+        let allowed = allowed_cores();
+        let cores = match common.cores[..] {
+            [] => allowed.clone(),
+            [_, _] => common.cores.clone(),
+            _ => return Err(ConfigError::of_origin("--cores", "wants two, as in 0,1").into()),
+        };
+        let &[server, client, ..] = &cores[..] else {
+            return Err(Failure::run(format!(
+                "both ends want a core of their own, and this process may use {} (`taskset -p $$`)",
+                allowed.len()
+            )));
+        };
+        if server == client || ![server, client].iter().all(|core| allowed.contains(core)) {
+            let message = format!("wants two different ones of {allowed:?}");
+            return Err(ConfigError::of_origin("--cores", message).into());
+        }
+        let json = match &common.json {
+            None => None,
+            Some(path) if path.as_os_str() == "-" => Some(Output::Standard),
+            Some(path) => {
+                let file = File::create(path)
+                    .map_err(|e| ConfigError::of_origin("--json", format!("{}: {e}", path.display())))?;
+                Some(Output::File(file))
+            }
+        };
+        Ok(Self {
+            ends: Ends::new(common.wire, [server, client], Interrupted::watch()?)?,
+            progress: Progress::new(),
+            quick: common.quick,
+            json,
+        })
+    }
+
+    /// Writes the report; says on standard output, line by line, what `table` has.
+    fn report(self, bench: &'static str, figures: &impl Serialize, table: &[String]) -> Result<(), Failure> {
+        let Self {
+            ends,
+            progress,
+            quick,
+            json,
+        } = self;
+        drop(progress);
+        let report = Report {
+            bench,
+            wire: ends.wire.word(),
+            cores: ends.cores,
+            quick,
+            machine: Machine::read(),
+            versions: Versions {
+                crore: crore_version(),
+                dpdk: crore_dpdk::version(),
+            },
+            figures,
+        };
+        let written = |e: &dyn std::fmt::Display| Failure::run(format!("the report can't be written: {e}"));
+        match json {
+            Some(Output::Standard) => return crate::summary::print_json(&report),
+            Some(Output::File(file)) => {
+                serde_json::to_writer_pretty(&file, &report).map_err(|e| written(&e))?;
+            }
+            None => {}
+        }
+        println!(
+            "crore bench {bench}, {}: {}",
+            report.wire,
+            report.machine.in_words()
+        );
+        for line in table {
+            println!("{line}");
+        }
+        Ok(())
+    }
+}
+
+/// A whole number with commas between its thousands.
+fn grouped(value: f64) -> String {
+    let digits = format!("{:.0}", value.abs());
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if value < 0.0 { format!("-{text}") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        for (value, text) in [
+            (0.0, "0"),
+            (999.4, "999"),
+            (1000.0, "1,000"),
+            (-12_345_678.0, "-12,345,678"),
+        ] {
+            assert_eq!(grouped(value), text);
+        }
+    }
+}

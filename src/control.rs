@@ -1,0 +1,112 @@
+//! How a program is driven that another one started: by lines on its standard
+//! input, each answered by a line of JSON on standard output.
+//!
+//! Always true: when standard input closes, the program is asked to end, so
+//! that it never outlives the one that started it.
+
+use std::collections::BTreeMap;
+use std::io::BufRead;
+use std::sync::Arc;
+use std::thread;
+
+use crore::DropCounters;
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::run::Running;
+use crate::signals::Interrupted;
+use crate::summary::{named, print_json};
+use crate::worker::Shared;
+
+/// Said once, when the wire is up and commands are taken.
+#[derive(Serialize)]
+struct Ready {
+    phase: &'static str,
+}
+
+/// What `stats` is answered by: the figures of all shards, at most some tens of
+/// milliseconds old.
+#[derive(Default, Serialize)]
+struct Stats {
+    /// Connections that the application was told of and has not ended.
+    established: u64,
+    accepted: u64,
+    connected: u64,
+    requests: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    segments_in: u64,
+    segments_out: u64,
+    resets_in: u64,
+    resets_out: u64,
+    retransmits: u64,
+    drops: BTreeMap<&'static str, u64>,
+}
+
+impl Stats {
+    fn of(shards: &[Arc<Shared>]) -> Self {
+        let mut all = Self::default();
+        for shard in shards {
+            let live = shard.live();
+            let (counters, app) = (&live.counters, &live.app);
+            all.established += live.open as u64;
+            all.accepted += counters.accepted;
+            all.connected += counters.connected;
+            all.requests += app.requests;
+            all.bytes_in += app.bytes_in;
+            all.bytes_out += app.bytes_out;
+            all.segments_in += counters.segments_in;
+            all.segments_out += counters.segments_out;
+            all.resets_in += counters.resets_in;
+            all.resets_out += counters.resets_out;
+            all.retransmits += counters.retransmits;
+            all.add_drops(&counters.drops);
+        }
+        all
+    }
+
+    fn add_drops(&mut self, drops: &DropCounters) {
+        for (name, count) in named(drops) {
+            *self.drops.entry(name).or_default() += count;
+        }
+    }
+}
+
+/// Says that the program is up.
+pub(crate) fn ready() -> Result<(), Failure> {
+    print_json(&Ready { phase: "ready" })
+}
+
+/// Answers `stats` until standard input closes, which asks for the end.
+pub(crate) fn answer(running: &Running, interrupted: &Interrupted) -> Result<(), Failure> {
+    let shards = running.figures();
+    listen(interrupted, move |line| match line {
+        "stats" => {
+            let _ = print_json(&Stats::of(&shards));
+        }
+        other => eprintln!("not understood: {other:?}"),
+    })
+}
+
+/// Asks for the end when standard input closes.
+pub(crate) fn end_with_input(interrupted: &Interrupted) -> Result<(), Failure> {
+    listen(interrupted, |_| {})
+}
+
+/// Hands on each line of standard input, and asks for the end when it closes.
+pub(crate) fn listen(
+    interrupted: &Interrupted,
+    mut on_line: impl FnMut(&str) + Send + 'static,
+) -> Result<(), Failure> {
+    let interrupted = interrupted.clone();
+    thread::Builder::new()
+        .name("control".into())
+        .spawn(move || {
+            for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+                on_line(line.trim());
+            }
+            interrupted.ask();
+        })
+        .map(drop)
+        .map_err(|e| Failure::run(format!("no thread: {e}")))
+}

@@ -1,0 +1,72 @@
+//! `crore bench` from end to end: that it works and says what it is to say, never how fast.
+
+use crate::support::{Summary, bin, bound_to_us, machine_lock, or_skip, output, two_cores};
+use std::path::Path;
+
+const CONNECTIONS: u64 = 100_000;
+
+/// Runs a benchmark in its short form and gives its report.
+fn bench(words: &[&str]) -> Summary {
+    let _machine = machine_lock();
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let report = folder.path().join("report.json");
+    let mut command = bound_to_us(bin());
+    command
+        .arg("bench")
+        .args(words)
+        .args(["--quick", "--json"])
+        .arg(&report)
+        // Its own folder goes here, so that it shows whether anything is left.
+        .env("TMPDIR", folder.path());
+    let output = output(&mut command);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(left_in(folder.path()), ["report.json"], "nothing else is left");
+    Summary::of_file(&report)
+}
+
+fn left_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("the folder is there");
+    entries
+        .map(|entry| {
+            entry
+                .expect("it can be read")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn many_connections_are_held_at_both_ends_and_every_reply_is_right() {
+    or_skip!(two_cores());
+    let report = bench(&["c10m", "--connections", &CONNECTIONS.to_string()]);
+    for key in [
+        "/connections_requested",
+        "/server_established",
+        "/client_established",
+    ] {
+        assert_eq!(report.number(key), CONNECTIONS, "{key}: {report:?}");
+    }
+    for key in ["/mismatches", "/resets", "/server_left"] {
+        assert_eq!(report.number(key), 0, "{key}: {report:?}");
+    }
+    for key in [
+        "/open_seconds",
+        "/opens_per_second",
+        "/server_bytes_total",
+        "/server_bytes_per_connection",
+        "/echo_per_second",
+        "/echo_per_second_1000",
+        "/echo_ratio",
+        "/close_seconds",
+    ] {
+        assert!(report.real(key) > 0.0, "{key}: {report:?}");
+    }
+}
