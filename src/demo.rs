@@ -143,14 +143,12 @@ fn over_ring(arguments: &DemoArguments, interrupted: &Interrupted) -> Result<(),
     let peer = theirs.net.addresses[0].address.to_string();
     let requests = if arguments.once { 1 } else { u64::MAX };
     let load = LoadConfig {
-        remote: SocketAddr::new(remote, 80),
-        local: Vec::new(),
         connections: if arguments.once { 1 } else { 32 },
         requests,
         time_limit: arguments
             .once
             .then(|| crore::Duration::from_secs(FETCH_LIMIT.as_secs())),
-        workload: Workload::Http { path: "/".into() },
+        ..LoadConfig::new(SocketAddr::new(remote, 80), Workload::Http { path: "/".into() })
     };
     let client = Launch::new("client", &theirs, move |_| Ok(Asking(LoadClient::new(load))));
     let running = Running::start(&config, vec![page_launch(&config, "net_ring"), client])?;

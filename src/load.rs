@@ -2,15 +2,16 @@
 
 mod hold;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use clap::{Args, ValueEnum};
 use crore::Duration;
-use crore::config::{ConfigError, WireKind};
-use crore::services::{App, Echo, Http};
-use crore_load::{LoadClient, LoadConfig, Workload};
+use crore::config::{Config, ConfigError, Prefix, WireKind};
+use crore::services::{App, Chargen, Discard, Echo, Http, PATTERN_PERIOD, Pattern};
+use crore_load::{
+    Bulk, BulkConfig, Client, Direction, LoadClient, LoadConfig, OPENING, Pace, Periodic, Workload,
+};
 
-use self::hold::HoldArguments;
 use crate::cli::ConfigArguments;
 use crate::control;
 use crate::failure::Failure;
@@ -18,6 +19,9 @@ use crate::run::{Launch, Running};
 use crate::signals::Interrupted;
 use crate::summary::{Summary, WireFacts, print_json};
 use crate::worker::Asking;
+
+/// Most local addresses.
+const ADDRESSES_MAX: u32 = 65_536;
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArguments {
@@ -34,20 +38,45 @@ pub(crate) struct LoadArguments {
     /// Connections held at once
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
+    /// Local addresses, all of an IPv4 prefix, as in 10.81.0.0/21; the server must route them here
+    #[arg(long, value_name = "PREFIX")]
+    local: Option<Prefix>,
+    /// Opens under way at once
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    opening: Option<u32>,
+    /// Opens a second, at most
+    #[arg(long, value_name = "RATE", value_parser = clap::value_parser!(u64).range(1..))]
+    opens_per_second: Option<u64>,
+    /// Reach the rates within so many seconds; without one, open all connections within them
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
+    ramp: f64,
     /// Requests in all
     #[arg(long, default_value_t = 1_000_000)]
     requests: u64,
+    /// echo, http: requests a second; latency then counts from when each was due
+    #[arg(long, value_name = "RATE", value_parser = clap::value_parser!(u64).range(1..))]
+    rate: Option<u64>,
+    /// echo, http: after so many requests, close the connection and open another
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    per_connection: Option<u64>,
     /// End after so many seconds even if not all requests were made
     #[arg(long, value_name = "SECONDS")]
     seconds: Option<u64>,
-    /// echo: bytes of a request
+    /// echo, hold: bytes of a request
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     size: u32,
     /// http: the path
     #[arg(long, default_value = "/")]
     path: String,
-    #[command(flatten)]
-    hold: HoldArguments,
+    /// bulk: up to discard, down from chargen, or to echo and back
+    #[arg(long, default_value = "down")]
+    direction: Way,
+    /// bulk: bytes in all; without it, as many as go until the time is over
+    #[arg(long, value_name = "N")]
+    bytes: Option<u64>,
+    /// hold: requests under way at once
+    #[arg(long, default_value_t = 1024, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    outstanding: u32,
     /// Only the JSON summary at the end
     #[arg(long)]
     json: bool,
@@ -62,56 +91,170 @@ enum Kind {
     Echo,
     /// Fetches a path by HTTP/1.1
     Http,
+    /// Carries as much as goes
+    Bulk,
     /// Opens very many connections, asks some of them at random, closes them
     Hold,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Way {
+    Up,
+    Down,
+    Both,
+}
+
 /// Asks until all is answered, time is over, or somebody asks for the end.
 pub(crate) fn load(arguments: &LoadArguments) -> Result<(), Failure> {
-    let config = arguments.config.load(Vec::new())?;
+    let mut config = arguments.config.load(Vec::new())?;
     if config.wire.kind == WireKind::Ring {
         let file = arguments.config.config.display().to_string();
         let message = "a ring wire reaches no other process; `crore serve` brings its own client there";
         return Err(ConfigError::of_key(file, "wire.kind", message).into());
     }
-    let (usual_port, workload) = match arguments.kind {
+    let local = arguments.local_addresses()?;
+    let alone = |&address: &IpAddr| Prefix { address, length: 32 };
+    config.net.addresses.extend(local.iter().map(alone));
+    match arguments.kind {
         Kind::Echo => {
             let size = arguments.size as usize;
-            (Echo::PORT, Workload::Echo { size })
+            let load = arguments.requests_of(Workload::Echo { size }, Echo::PORT, local)?;
+            run(arguments, &config, move || LoadClient::new(load))
         }
         Kind::Http => {
             let path = arguments.path.clone();
-            (Http::PORT, Workload::Http { path })
+            let load = arguments.requests_of(Workload::Http { path }, Http::PORT, local)?;
+            run(arguments, &config, move || LoadClient::new(load))
         }
-        Kind::Hold => return hold::hold(arguments, config),
-    };
-    let load = LoadConfig {
-        remote: SocketAddr::new(arguments.target, arguments.port.unwrap_or(usual_port)),
-        local: Vec::new(),
-        connections: arguments.connections,
-        requests: arguments.requests,
-        time_limit: arguments.seconds.map(Duration::from_secs),
-        workload,
-    };
-    let remote = load.remote;
+        Kind::Bulk => {
+            let bulk = arguments.bulk(local);
+            run(arguments, &config, move || Bulk::new(bulk))
+        }
+        Kind::Hold => hold::hold(arguments, &config, local),
+    }
+}
+
+/// Lets a client ask until it has ended, and says what came of it.
+fn run<C: Client + 'static>(
+    arguments: &LoadArguments,
+    config: &Config,
+    make: impl FnOnce() -> C + Send + 'static,
+) -> Result<(), Failure> {
     let interrupted = Interrupted::watch()?;
-    let launch = Launch::new("load", &config, move |_| Ok(Asking(LoadClient::new(load))));
-    let running = Running::start(&config, vec![launch])?;
-    let wire = WireFacts::of(&config, &running);
+    let launch = Launch::new("load", config, move |_| Ok(Asking(make())));
+    let running = Running::start(config, vec![launch])?;
+    let wire = WireFacts::of(config, &running);
     let on = wire.as_ref().map(WireFacts::in_words).unwrap_or_default();
     log::info!(
-        "asking {remote} on {} connections over {on}",
+        "asking {} on {} connections over {on}",
+        arguments.target,
         arguments.connections
     );
     if arguments.control {
         control::ready()?;
         control::answer(&running, &interrupted)?;
     }
-    running.watch(&config, &interrupted, arguments.json || arguments.control);
+    running.watch(config, &interrupted, arguments.json || arguments.control);
     let summary = Summary::new("load", wire, running.finish()?)?.of_client();
     if !arguments.json && !arguments.control {
         summary.say();
     }
     print_json(&summary)?;
     summary.check()
+}
+
+impl LoadArguments {
+    fn remote(&self, usual_port: u16) -> SocketAddr {
+        SocketAddr::new(self.target, self.port.unwrap_or(usual_port))
+    }
+
+    fn time_limit(&self) -> Option<Duration> {
+        self.seconds.map(Duration::from_secs)
+    }
+
+    /// How fast connections are opened.
+    fn open_pace(&self) -> Result<Option<Pace>, Failure> {
+        let ramp = self.ramp_time()?;
+        Ok(match self.opens_per_second {
+            Some(rate) => Some(Pace::new(rate, ramp)),
+            None if self.rate.is_none() && self.ramp > 0.0 => {
+                let rate = (f64::from(self.connections) / self.ramp).ceil();
+                Some(Pace::new(rate as u64, Duration::ZERO))
+            }
+            None => None,
+        })
+    }
+
+    fn ramp_time(&self) -> Result<Duration, Failure> {
+        const DAY: f64 = 86_400.0;
+        if !(0.0..=DAY).contains(&self.ramp) {
+            return Err(ConfigError::of_origin("--ramp", "takes 0 to 86,400 seconds").into());
+        }
+        Ok(Duration::from_nanos((self.ramp * 1e9) as u64))
+    }
+
+    fn requests_of(
+        &self,
+        workload: Workload,
+        usual_port: u16,
+        local: Vec<IpAddr>,
+    ) -> Result<LoadConfig, Failure> {
+        let ramp = self.ramp_time()?;
+        Ok(LoadConfig {
+            local,
+            connections: self.connections,
+            opening: self.opening.unwrap_or(OPENING),
+            open_pace: self.open_pace()?,
+            requests: self.requests,
+            pace: self.rate.map(|rate| Pace::new(rate, ramp)),
+            per_connection: self.per_connection,
+            time_limit: self.time_limit(),
+            ..LoadConfig::new(self.remote(usual_port), workload)
+        })
+    }
+
+    fn bulk(&self, local: Vec<IpAddr>) -> BulkConfig {
+        let (direction, usual_port) = match self.direction {
+            Way::Up => (Direction::Up, Discard::PORT),
+            Way::Down => (Direction::Down, Chargen::PORT),
+            Way::Both => (Direction::Both, Echo::PORT),
+        };
+        let pattern = match direction {
+            Direction::Down => Periodic::of(&Pattern::new().piece(0, PATTERN_PERIOD)),
+            Direction::Up | Direction::Both => Periodic::of(&crore_load::Pattern::period()),
+        };
+        BulkConfig {
+            remote: self.remote(usual_port),
+            local,
+            connections: self.connections,
+            direction,
+            bytes: self.bytes.unwrap_or(u64::MAX),
+            time_limit: self.time_limit(),
+            pattern,
+        }
+    }
+
+    /// All host addresses of the prefix that was named.
+    fn local_addresses(&self) -> Result<Vec<IpAddr>, Failure> {
+        let Some(prefix) = &self.local else {
+            return Ok(Vec::new());
+        };
+        let wrong = |message: &str| Failure::from(ConfigError::of_origin("--local", message));
+        let IpAddr::V4(address) = prefix.address else {
+            return Err(wrong("takes an IPv4 prefix"));
+        };
+        let count = 1u64 << (32 - u32::from(prefix.length));
+        if count > u64::from(ADDRESSES_MAX) {
+            return Err(wrong("is too large: at most 65,536 addresses, a /16"));
+        }
+        let first = u64::from(u32::from(address)) / count * count;
+        let last = first + count - 1;
+        // A network's own address and its broadcast address are nobody's.
+        let hosts = if count > 2 {
+            first + 1..=last - 1
+        } else {
+            first..=last
+        };
+        Ok(hosts.map(|a| IpAddr::V4(Ipv4Addr::from(a as u32))).collect())
+    }
 }

@@ -110,12 +110,8 @@ fn ring_client(config: &Config, service: ServiceName, port: u16, file: &str) -> 
         ConfigError::of_key(file, "net.addresses", message)
     })?;
     let load = LoadConfig {
-        remote: SocketAddr::new(remote, port),
-        local: Vec::new(),
         connections: RING_CONNECTIONS,
-        requests: u64::MAX,
-        time_limit: None,
-        workload,
+        ..LoadConfig::new(SocketAddr::new(remote, port), workload)
     };
     Ok(Launch::new("client", &theirs, move |_| {
         Ok(Asking(LoadClient::new(load)))

@@ -15,7 +15,7 @@ use crore::nic::fault::{FaultNic, FaultStats};
 use crore::services::{App, AppCounters, Families};
 use crore::{Counters, DropReason, Duration, Event, Instant, Service, Shard, Stack};
 use crore_dpdk::{PortNic, QueuePair};
-use crore_load::{LoadClient, LoadReport};
+use crore_load::{Client, LoadReport};
 
 use crate::clock::Clock;
 use crate::failure::Failure;
@@ -329,9 +329,9 @@ impl<A: App> Work for Serving<A> {
 }
 
 /// A shard that asks.
-pub(crate) struct Asking(pub(crate) LoadClient);
+pub(crate) struct Asking<C>(pub(crate) C);
 
-impl Service for Asking {
+impl<C: Client> Service for Asking<C> {
     #[inline]
     fn on_event(&mut self, stack: &mut Stack, now: Instant, event: Event) {
         self.0.on_event(stack, now, event);
@@ -347,7 +347,7 @@ impl Service for Asking {
     }
 }
 
-impl Work for Asking {
+impl<C: Client> Work for Asking<C> {
     fn begin(&mut self, _stack: &mut Stack) -> Result<(), Failure> {
         Ok(())
     }

@@ -1,13 +1,12 @@
 //! `crore load hold`: very many connections, in phases.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration as StdDuration;
 
-use clap::Args;
 use crore::Duration;
-use crore::config::{Config, ConfigError, Prefix};
+use crore::config::Config;
 use crore::services::{App, AppCounters, Echo};
 
 use crore::{Event, Instant, Mailbox, Service, Stack, mailbox};
@@ -22,56 +21,32 @@ use crate::signals::Interrupted;
 use crate::summary::print_json;
 use crate::worker::Work;
 
-/// Most local addresses.
-const ADDRESSES_MAX: u32 = 65_536;
+/// Opens under way at once, where nobody says otherwise.
+const OPENING: u32 = 512;
 /// How long the other end of the wire may take to come.
 const LINK_LIMIT: StdDuration = StdDuration::from_secs(10);
 /// How often it is looked whether a phase is over.
 const LOOK: StdDuration = StdDuration::from_millis(1);
 
-/// What only `hold` understands.
-#[derive(Debug, Args)]
-pub(crate) struct HoldArguments {
-    /// hold: local addresses, all of an IPv4 prefix, as in 10.81.0.0/21; the server must route them here
-    #[arg(long, value_name = "PREFIX")]
-    local: Option<Prefix>,
-    /// hold: opens under way at once
-    #[arg(long, default_value_t = 4096, value_name = "N")]
-    opening: u32,
-    /// hold: opens a second, at most
-    #[arg(long, value_name = "RATE")]
-    opens_per_second: Option<u64>,
-    /// hold: requests under way at once
-    #[arg(long, default_value_t = 1024, value_name = "N")]
-    outstanding: u32,
-}
-
 /// Opens, asks, rests, closes: as its arguments or its standard input say.
-pub(super) fn hold(arguments: &LoadArguments, mut config: Config) -> Result<(), Failure> {
-    let hold = &arguments.hold;
-    let local = match &hold.local {
-        Some(prefix) => local_addresses(prefix)?,
-        None => Vec::new(),
-    };
-    let more = local.iter().map(|&address| Prefix { address, length: 32 });
-    config.net.addresses.extend(more);
+pub(super) fn hold(arguments: &LoadArguments, config: &Config, local: Vec<IpAddr>) -> Result<(), Failure> {
     let crowd = CrowdConfig {
-        remote: SocketAddr::new(arguments.target, arguments.port.unwrap_or(Echo::PORT)),
+        remote: arguments.remote(Echo::PORT),
         local,
         connections: arguments.connections,
-        opening: hold.opening.max(1),
-        opens_per_second: hold.opens_per_second,
-        outstanding: hold.outstanding.max(1),
+        opening: arguments.opening.unwrap_or(OPENING),
+        open_pace: arguments.open_pace()?,
+        outstanding: arguments.outstanding,
         size: arguments.size as usize,
         seed: 1,
     };
     let (commands, to_shard) = mailbox(1);
     let (reports, from_shard) = mailbox(1);
-    let launch = Launch::new("load", &config, move |_| {
+    let launch = Launch::new("load", config, move |_| {
         Ok(Holding(Crowd::new(crowd, to_shard, from_shard)))
     });
     let interrupted = Interrupted::watch()?;
-    let running = Running::start(&config, vec![launch])?;
+    let running = Running::start(config, vec![launch])?;
     let talker = Talker { commands, reports };
     if arguments.control {
         for port in &running.wire().ports {
@@ -88,7 +63,7 @@ pub(super) fn hold(arguments: &LoadArguments, mut config: Config) -> Result<(), 
     } else {
         talker.start(script(arguments).into_iter())?;
     }
-    running.watch(&config, &interrupted, arguments.json || arguments.control);
+    running.watch(config, &interrupted, arguments.json || arguments.control);
     let ended = running.finish()?;
     let left: usize = ended.outcomes.iter().map(|outcome| outcome.connections).sum();
     log::debug!("{left} connections are left in TIME-WAIT");
@@ -115,27 +90,6 @@ fn script(arguments: &LoadArguments) -> Vec<Command> {
     }
     script.extend([Command::Close, Command::Quit]);
     script
-}
-
-/// All host addresses of a prefix.
-fn local_addresses(prefix: &Prefix) -> Result<Vec<IpAddr>, Failure> {
-    let wrong = |message: &str| Failure::from(ConfigError::of_origin("--local", message));
-    let IpAddr::V4(address) = prefix.address else {
-        return Err(wrong("takes an IPv4 prefix"));
-    };
-    let count = 1u64 << (32 - u32::from(prefix.length));
-    if count > u64::from(ADDRESSES_MAX) {
-        return Err(wrong("is too large: at most 65,536 addresses, a /16"));
-    }
-    let first = u64::from(u32::from(address)) / count * count;
-    let last = first + count - 1;
-    // A network's own address and its broadcast address are nobody's.
-    let hosts = if count > 2 {
-        first + 1..=last - 1
-    } else {
-        first..=last
-    };
-    Ok(hosts.map(|a| IpAddr::V4(Ipv4Addr::from(a as u32))).collect())
 }
 
 /// Hands commands to the shard, one after the other, and prints what came of each.

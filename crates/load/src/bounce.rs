@@ -3,7 +3,10 @@
 
 use crore_base::{Instant, MacAddr};
 use crore_nic::{BURST, Nic, RxFrame, TxMeta};
+use hdrhistogram::Histogram;
 use serde::Serialize;
+
+use crate::LatencySummary;
 
 /// EtherType for local experiments (IEEE 802 clause 9.2.3): no stack answers it.
 const ETHERTYPE: [u8; 2] = [0x88, 0xb5];
@@ -21,6 +24,9 @@ pub struct BounceReport {
     pub seconds: f64,
     /// Frames a second that came back.
     pub frames_per_second: f64,
+    /// How long one took to and fro; measured with a window of 1 only, so that
+    /// it costs nothing where the rate is what counts.
+    pub latency: LatencySummary,
 }
 
 /// Keeps up to a fixed number of frames under way to a forwarder and back.
@@ -30,6 +36,8 @@ pub struct Bounce {
     window: u64,
     outstanding: u64,
     heard: Instant,
+    sent_at: Instant,
+    latency: Histogram<u64>,
     started: Option<Instant>,
     now: Instant,
     frames: Vec<RxFrame>,
@@ -48,6 +56,8 @@ impl Bounce {
             window: u64::from(window.max(1)),
             outstanding: 0,
             heard: Instant::ZERO,
+            sent_at: Instant::ZERO,
+            latency: Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are constants"),
             started: None,
             now: Instant::ZERO,
             frames: Vec::with_capacity(BURST),
@@ -65,6 +75,10 @@ impl Bounce {
                 self.report.returned += 1;
                 self.outstanding = self.outstanding.saturating_sub(1);
                 self.heard = now;
+                if self.window == 1 {
+                    let took = now.since(self.sent_at).as_nanos().max(1);
+                    self.latency.saturating_record(took);
+                }
             }
         }
         if now.since(self.heard) > LOST_AFTER {
@@ -87,6 +101,7 @@ impl Bounce {
                 },
             );
             self.outstanding += 1;
+            self.sent_at = now;
             self.report.sent += 1;
         }
         nic.flush(now);
@@ -105,6 +120,7 @@ impl Bounce {
         BounceReport {
             seconds,
             frames_per_second: rate,
+            latency: LatencySummary::of(&self.latency),
             ..self.report
         }
     }
@@ -139,6 +155,30 @@ mod tests {
             report.returned > 100 && report.returned < report.sent,
             "{report:?}"
         );
+        assert_eq!(report.latency.max_us, 0.0, "not asked for with a window");
         assert!((report.seconds - 0.1).abs() < 0.001, "{report:?}");
+    }
+
+    #[test]
+    fn a_window_of_one_measures_the_way_to_and_fro() {
+        let (mut near, mut far) = link(LinkConfig::default());
+        let mut bounce = Bounce::new(MacAddr([2, 0, 0, 0, 0, 1]), 64, 1);
+        let mut frames = Vec::new();
+        for micro in 0..10_000u64 {
+            let now = Instant::from_nanos(micro * 1000);
+            bounce.turn(now, &mut near);
+            far.rx_burst(now, &mut frames);
+            for frame in frames.drain(..) {
+                let buf = far.reserve(frame.data.len()).expect("room");
+                buf[..frame.data.len()].copy_from_slice(&frame.data);
+                far.commit(frame.data.len(), TxMeta::default());
+            }
+            far.flush(now);
+        }
+        let report = bounce.report();
+        assert!(
+            report.returned > 50 && (100.0..110.0).contains(&report.latency.p50_us),
+            "twice the link's 50 us: {report:?}"
+        );
     }
 }

@@ -1,14 +1,15 @@
 //! The client application.
 
 use core::net::{IpAddr, SocketAddr};
+use std::collections::VecDeque;
 
 use crore_base::{Duration, Instant};
 use crore_shard::Service;
-use crore_stack::{ConnId, Event, Read, Stack};
+use crore_stack::{ConnId, ConnectError, Event, Read, Stack};
 use hdrhistogram::Histogram;
 
 use crate::http::{Progress, ReplyParser};
-use crate::{LatencySummary, LoadReport, Pattern};
+use crate::{LatencySummary, LoadReport, Pace, Pattern};
 
 /// What is asked of the server.
 #[derive(Clone, Debug)]
@@ -34,18 +35,77 @@ pub struct LoadConfig {
     pub local: Vec<IpAddr>,
     /// Connections held at once.
     pub connections: u32,
+    /// Opens under way at once: a server's backlog is not the thing to be tested.
+    pub opening: u32,
+    /// How fast connections are opened, at most; none: as fast as they can be.
+    pub open_pace: Option<Pace>,
     /// Requests in all; the run ends when they are answered.
     pub requests: u64,
+    /// How fast requests are made, at most; none: as soon as the reply to the one before has come.
+    pub pace: Option<Pace>,
+    /// After so many requests a connection is closed and another opened; none: it stays.
+    pub per_connection: Option<u64>,
     /// The run ends after this time even if not all requests were made.
     pub time_limit: Option<Duration>,
     /// What a request is.
     pub workload: Workload,
 }
 
-/// Opens under way at once: a server's backlog is not the thing to be tested here.
-const OPENING_MAX: u32 = 256;
+impl LoadConfig {
+    /// One connection, without an end and as fast as it goes; what is to be
+    /// otherwise is set on top.
+    pub const fn new(remote: SocketAddr, workload: Workload) -> Self {
+        Self {
+            remote,
+            local: Vec::new(),
+            connections: 1,
+            opening: OPENING,
+            open_pace: None,
+            requests: u64::MAX,
+            pace: None,
+            per_connection: None,
+            time_limit: None,
+            workload,
+        }
+    }
+}
+
+/// Opens under way at once, where nobody says otherwise.
+pub const OPENING: u32 = 256;
 /// A peer that refuses everything ends the run.
 const FAILURES_MAX: u64 = 10_000;
+
+/// A client application that ends by itself.
+pub trait Client: Service {
+    /// Whether the run is over.
+    fn is_finished(&self) -> bool;
+    /// Requests answered so far.
+    fn requests(&self) -> u64;
+    /// Connections begun and not yet ended.
+    fn open(&self) -> usize;
+    /// The figures so far, as of `now`.
+    fn report(&self, now: Instant) -> LoadReport;
+    /// Ends the run: nothing more is asked, and every connection is ended. It
+    /// comes to its end by itself when all is done or the time is over.
+    fn finish(&mut self, stack: &mut Stack, now: Instant);
+}
+
+/// The report with its rates over so many seconds.
+pub(crate) fn rates(mut report: LoadReport, seconds: f64) -> LoadReport {
+    let per_second = |count: u64| {
+        if seconds > 0.0 {
+            count as f64 / seconds
+        } else {
+            0.0
+        }
+    };
+    report.requests_per_second = per_second(report.requests);
+    report.connections_per_second = per_second(report.connections);
+    report.sent_bits_per_second = per_second(report.bytes_sent) * 8.0;
+    report.received_bits_per_second = per_second(report.bytes_received) * 8.0;
+    report.seconds = seconds;
+    report
+}
 
 /// One connection's request.
 #[derive(Default)]
@@ -59,6 +119,8 @@ struct Session {
     /// Bytes of the current reply that are still to come (echo).
     awaited: usize,
     asked_at: Instant,
+    /// Requests that were answered on this connection.
+    answered: u64,
     /// A reply is awaited.
     busy: bool,
     established: bool,
@@ -73,7 +135,12 @@ pub struct LoadClient {
     sessions: Vec<Session>,
     /// Sessions to be opened.
     unopened: Vec<u32>,
+    /// Sessions whose next request waits for its time (`pace`).
+    resting: VecDeque<u32>,
     opening: u32,
+    /// Opens begun, and connections that are there.
+    opens: u64,
+    open: usize,
     started: Option<Instant>,
     finished: Option<Instant>,
     issued: u64,
@@ -99,7 +166,10 @@ impl LoadClient {
             request,
             sessions,
             unopened: (0..config.connections).rev().collect(),
+            resting: VecDeque::new(),
             opening: 0,
+            opens: 0,
+            open: 0,
             started: None,
             finished: None,
             issued: 0,
@@ -110,36 +180,6 @@ impl LoadClient {
         }
     }
 
-    /// Whether the run is over.
-    pub fn is_finished(&self) -> bool {
-        self.finished.is_some()
-    }
-
-    /// Requests answered so far.
-    pub fn requests(&self) -> u64 {
-        self.report.requests
-    }
-
-    /// Connections established and not yet ended.
-    pub fn open(&self) -> usize {
-        self.sessions.iter().filter(|s| s.conn.is_some()).count()
-    }
-
-    /// The figures so far, as of `now`.
-    pub fn report(&self, now: Instant) -> LoadReport {
-        let end = self.finished.unwrap_or(now);
-        let seconds = self.started.map_or(0.0, |start| end.since(start).as_secs_f64());
-        let mut report = self.report.clone();
-        report.seconds = seconds;
-        report.requests_per_second = if seconds > 0.0 {
-            report.requests as f64 / seconds
-        } else {
-            0.0
-        };
-        report.latency = LatencySummary::of(&self.latency);
-        report
-    }
-
     fn request_len(&self) -> usize {
         match self.config.workload {
             Workload::Echo { size } => size.max(1),
@@ -148,7 +188,12 @@ impl LoadClient {
     }
 
     fn open_more(&mut self, stack: &mut Stack, now: Instant) {
-        while self.opening < OPENING_MAX {
+        while self.opening < self.config.opening {
+            if let (Some(pace), Some(started)) = (self.config.open_pace, self.started)
+                && self.opens >= pace.due(now.since(started))
+            {
+                break;
+            }
             let Some(index) = self.unopened.pop() else { break };
             let local = match self.config.local.len() {
                 0 => None,
@@ -163,9 +208,13 @@ impl LoadClient {
                         ..Session::default()
                     };
                     self.opening += 1;
+                    self.opens += 1;
+                    self.open += 1;
                 }
-                Err(_) => {
-                    self.report.connect_failures += 1;
+                Err(error) => {
+                    // Without a place it only has to wait for one.
+                    let waits = error == ConnectError::Exhausted && self.open > 0;
+                    self.report.connect_failures += u64::from(!waits);
                     self.unopened.push(index);
                     break;
                 }
@@ -178,11 +227,21 @@ impl LoadClient {
         if self.issued >= self.config.requests {
             return;
         }
+        let mut asked_at = now;
+        if let (Some(pace), Some(started)) = (self.config.pace, self.started) {
+            // From when it was due: a server that is slow can't hide it by
+            // keeping the client from asking.
+            asked_at = started + pace.time_of(self.issued);
+            if asked_at > now {
+                self.resting.push_back(index);
+                return;
+            }
+        }
         self.issued += 1;
         let len = self.request_len();
         let session = &mut self.sessions[index as usize];
         session.busy = true;
-        session.asked_at = now;
+        session.asked_at = asked_at;
         session.unsent = len;
         session.awaited = len;
         self.push_request(stack, index);
@@ -205,7 +264,10 @@ impl LoadClient {
 
     fn on_readable(&mut self, stack: &mut Stack, now: Instant, conn: ConnId) {
         let index = stack.user(conn) as u32;
-        while let Ok(Read::Data(chunk)) = stack.read(conn) {
+        // It may have been the last reply on this connection.
+        while self.sessions[index as usize].conn == Some(conn)
+            && let Ok(Read::Data(chunk)) = stack.read(conn)
+        {
             self.report.bytes_received += chunk.len() as u64;
             let fine = match self.config.workload {
                 Workload::Echo { .. } => self.check_echo(stack, now, index, &chunk),
@@ -213,7 +275,9 @@ impl LoadClient {
             };
             if !fine {
                 self.report.mismatches += 1;
-                self.drop_session(stack, conn, index);
+                if self.sessions[index as usize].conn == Some(conn) {
+                    self.drop_session(stack, conn, index);
+                }
                 return;
             }
         }
@@ -258,10 +322,35 @@ impl LoadClient {
     fn answered(&mut self, stack: &mut Stack, now: Instant, index: u32) {
         let session = &mut self.sessions[index as usize];
         session.busy = false;
+        session.answered += 1;
         self.latency
             .saturating_record(now.since(session.asked_at).as_nanos().max(1));
         self.report.requests += 1;
+        if self.config.per_connection == Some(session.answered)
+            && let Some(conn) = session.conn.take()
+        {
+            stack.close(now, conn);
+            self.open -= 1;
+            self.unopened.push(index);
+            return;
+        }
         self.ask(stack, now, index);
+    }
+
+    /// Makes the requests whose time has come.
+    fn ask_due(&mut self, stack: &mut Stack, now: Instant) {
+        let (Some(pace), Some(started)) = (self.config.pace, self.started) else {
+            return;
+        };
+        while pace.time_of(self.issued) <= now.since(started)
+            && let Some(index) = self.resting.pop_front()
+        {
+            // Those whose connection has gone ask when they have a new one.
+            let session = &self.sessions[index as usize];
+            if session.established && !session.busy {
+                self.ask(stack, now, index);
+            }
+        }
     }
 
     /// Resets a connection whose replies are wrong.
@@ -277,22 +366,45 @@ impl LoadClient {
         if core::mem::take(&mut session.busy) {
             self.issued -= 1;
         }
-        session.conn = None;
+        if session.conn.take().is_some() {
+            self.open -= 1;
+        }
         session.established = false;
         if self.finished.is_none() {
             self.unopened.push(index);
         }
     }
+}
 
-    /// Ends the run: nothing more is asked, and every connection is closed. It
-    /// ends by itself when all is answered or the time is over.
-    pub fn finish(&mut self, stack: &mut Stack, now: Instant) {
+impl Client for LoadClient {
+    fn is_finished(&self) -> bool {
+        self.finished.is_some()
+    }
+
+    fn requests(&self) -> u64 {
+        self.report.requests
+    }
+
+    fn open(&self) -> usize {
+        self.open
+    }
+
+    fn report(&self, now: Instant) -> LoadReport {
+        let end = self.finished.unwrap_or(now);
+        let seconds = self.started.map_or(0.0, |start| end.since(start).as_secs_f64());
+        let mut report = self.report.clone();
+        report.latency = LatencySummary::of(&self.latency);
+        rates(report, seconds)
+    }
+
+    fn finish(&mut self, stack: &mut Stack, now: Instant) {
         self.finished.get_or_insert(now);
         for session in &mut self.sessions {
             if let Some(conn) = session.conn.take() {
                 stack.close(now, conn);
             }
         }
+        self.open = 0;
     }
 }
 
@@ -342,13 +454,23 @@ impl Service for LoadClient {
             self.finish(stack, now);
         } else {
             self.open_more(stack, now);
+            self.ask_due(stack, now);
         }
     }
 
     fn next_wakeup(&self) -> Option<Instant> {
-        let limit = self.config.time_limit?;
-        self.started
-            .filter(|_| self.finished.is_none())
-            .map(|start| start + limit)
+        let started = self.started.filter(|_| self.finished.is_none())?;
+        let wishes = [
+            self.config.time_limit,
+            self.config
+                .pace
+                .filter(|_| !self.resting.is_empty())
+                .map(|pace| pace.time_of(self.issued)),
+            self.config
+                .open_pace
+                .filter(|_| !self.unopened.is_empty())
+                .map(|pace| pace.time_of(self.opens)),
+        ];
+        wishes.into_iter().flatten().min().map(|after| started + after)
     }
 }

@@ -14,7 +14,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::dice::Dice;
-use crate::{LatencySummary, Pattern};
+use crate::{LatencySummary, Pace, Pattern};
 
 /// What to hold, and where.
 #[derive(Clone, Debug)]
@@ -27,8 +27,8 @@ pub struct CrowdConfig {
     pub connections: u32,
     /// Opens under way at once.
     pub opening: u32,
-    /// Opens a second, at most; none for as many as go.
-    pub opens_per_second: Option<u64>,
+    /// How fast connections are opened, at most; none: as fast as they can be.
+    pub open_pace: Option<Pace>,
     /// Requests under way at once.
     pub outstanding: u32,
     /// Bytes of a request, and of its reply.
@@ -247,8 +247,8 @@ impl Crowd {
             return;
         }
         let mut allowed = u64::from(self.config.opening - self.opening.min(self.config.opening));
-        if let Some(rate) = self.config.opens_per_second {
-            let due = (now.since(self.began).as_secs_f64() * rate as f64) as u64 + 1;
+        if let Some(pace) = self.config.open_pace {
+            let due = pace.due(now.since(self.began));
             allowed = allowed.min(due.saturating_sub(self.begun));
         }
         allowed =

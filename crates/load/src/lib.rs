@@ -7,15 +7,19 @@
 #![forbid(unsafe_code)]
 
 mod bounce;
+mod bulk;
 mod client;
 mod crowd;
 mod dice;
 mod http;
+mod pace;
 mod pattern;
 mod report;
 
 pub use bounce::{Bounce, BounceReport};
-pub use client::{LoadClient, LoadConfig, Workload};
+pub use bulk::{Bulk, BulkConfig, Direction};
+pub use client::{Client, LoadClient, LoadConfig, OPENING, Workload};
 pub use crowd::{Command, Crowd, CrowdConfig, PhaseReport};
-pub use pattern::Pattern;
+pub use pace::Pace;
+pub use pattern::{Pattern, Periodic};
 pub use report::{LatencySummary, LoadReport};

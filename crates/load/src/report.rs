@@ -24,6 +24,12 @@ pub struct LoadReport {
     pub seconds: f64,
     /// Requests a second over that time.
     pub requests_per_second: f64,
+    /// Connections a second that were established.
+    pub connections_per_second: f64,
+    /// What was sent, in bits a second.
+    pub sent_bits_per_second: f64,
+    /// What came and was right, in bits a second.
+    pub received_bits_per_second: f64,
     /// Time from a request's write to the last byte of its reply.
     pub latency: LatencySummary,
 }

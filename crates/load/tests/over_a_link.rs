@@ -1,7 +1,9 @@
 //! The load generator against servers on a simulated link.
 
 use crore_base::{Duration, Instant};
-use crore_load::{LoadClient, LoadConfig, LoadReport, Workload};
+use crore_load::{
+    Bulk, BulkConfig, Client, Direction, LoadClient, LoadConfig, LoadReport, Pace, Periodic, Workload,
+};
 use crore_nic::Nic;
 use crore_nic::fault::{FaultConfig, FaultNic, Faults};
 use crore_nic::sim::{LinkConfig, link};
@@ -49,6 +51,11 @@ fn stack(addr: &str, nic: &impl Nic, key: u8) -> Stack {
 }
 
 fn run(spoil: Option<u64>, faults: Faults, config: LoadConfig) -> LoadReport {
+    drive(LoadClient::new(config), Echo { spoil, sent: 0 }, faults)
+}
+
+/// Lets a client and a server go on until the client has ended and nothing is left.
+fn drive(client_app: impl Client, server_app: impl Service, faults: Faults) -> LoadReport {
     let (a, b) = link(LinkConfig::default());
     let a = FaultNic::new(
         a,
@@ -60,8 +67,8 @@ fn run(spoil: Option<u64>, faults: Faults, config: LoadConfig) -> LoadReport {
     );
     let (client, mut server) = (stack("10.0.0.1", &a, 1), stack("10.0.0.2", &b, 2));
     server.listen("10.0.0.2:7".parse().unwrap(), 64).unwrap();
-    let mut client = Shard::new(a, client, LoadClient::new(config));
-    let mut server = Shard::new(b, server, Echo { spoil, sent: 0 });
+    let mut client = Shard::new(a, client, client_app);
+    let mut server = Shard::new(b, server, server_app);
     let mut now = Instant::from_millis(1);
     for _ in 0..3_000_000 {
         client.turn(now);
@@ -81,12 +88,9 @@ fn run(spoil: Option<u64>, faults: Faults, config: LoadConfig) -> LoadReport {
 
 fn config(connections: u32, requests: u64, size: usize) -> LoadConfig {
     LoadConfig {
-        remote: "10.0.0.2:7".parse().unwrap(),
-        local: Vec::new(),
         connections,
         requests,
-        time_limit: None,
-        workload: Workload::Echo { size },
+        ..LoadConfig::new("10.0.0.2:7".parse().unwrap(), Workload::Echo { size })
     }
 }
 
@@ -128,4 +132,143 @@ fn a_bad_link_costs_time_but_no_byte() {
     };
     let report = run(None, faults, config(8, 400, 3000));
     assert_eq!((report.requests, report.mismatches), (400, 0), "{report:?}");
+}
+
+#[test]
+fn short_connections_carry_what_they_are_to_and_are_opened_again() {
+    for per_connection in [1, 3] {
+        let report = run(
+            None,
+            Faults::default(),
+            LoadConfig {
+                per_connection: Some(per_connection),
+                ..config(8, 300, 64)
+            },
+        );
+        assert_eq!(
+            (
+                report.requests,
+                report.mismatches,
+                report.broken,
+                report.connect_failures
+            ),
+            (300, 0, 0, 0),
+            "{report:?}"
+        );
+        let wanted = 300 / per_connection;
+        assert!(
+            (wanted..=wanted + 8).contains(&report.connections),
+            "{per_connection} a connection: {report:?}"
+        );
+    }
+}
+
+#[test]
+fn a_rate_is_kept_by_requests_and_by_opens() {
+    let report = run(
+        None,
+        Faults::default(),
+        LoadConfig {
+            pace: Some(Pace::new(1000, Duration::ZERO)),
+            ..config(4, 501, 64)
+        },
+    );
+    assert_eq!(report.requests, 501);
+    assert!(
+        (0.5..0.51).contains(&report.seconds),
+        "the last is due after half a second: {report:?}"
+    );
+    let report = run(
+        None,
+        Faults::default(),
+        LoadConfig {
+            open_pace: Some(Pace::new(100, Duration::ZERO)),
+            per_connection: Some(1),
+            ..config(4, 51, 64)
+        },
+    );
+    assert!(
+        (0.5..0.51).contains(&report.seconds),
+        "one request on each: {report:?}"
+    );
+}
+
+#[test]
+fn a_server_slower_than_the_rate_shows_in_the_latency() {
+    // One connection and a round trip of 100 us: 10,000 a second at most.
+    let report = run(
+        None,
+        Faults::default(),
+        LoadConfig {
+            pace: Some(Pace::new(20_000, Duration::ZERO)),
+            ..config(1, 2000, 64)
+        },
+    );
+    assert_eq!((report.requests, report.mismatches), (2000, 0));
+    assert!(
+        report.latency.max_us > 50_000.0,
+        "the wait counts from when each was due: {report:?}"
+    );
+}
+
+/// Sends a period again and again; spoils the byte at `spoil`.
+struct Source {
+    period: Vec<u8>,
+    spoil: Option<u64>,
+    sent: u64,
+}
+
+impl Service for Source {
+    fn on_event(&mut self, stack: &mut Stack, now: Instant, event: Event) {
+        let conn = match event {
+            Event::Opened { conn, .. } | Event::Writable { conn } => conn,
+            Event::PeerClosed { conn } => return stack.close(now, conn),
+            _ => return,
+        };
+        loop {
+            let at = (self.sent % self.period.len() as u64) as usize;
+            let mut piece = self.period[at..].to_vec();
+            if let Some(spoil) = self.spoil
+                && (self.sent..self.sent + piece.len() as u64).contains(&spoil)
+            {
+                piece[(spoil - self.sent) as usize] ^= 1;
+            }
+            let accepted = stack.write(conn, &piece).unwrap_or(0);
+            self.sent += accepted as u64;
+            if accepted < piece.len() {
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn every_byte_of_a_stream_is_checked() {
+    let period: Vec<u8> = (0..=250).collect();
+    for spoil in [None, Some(300_000)] {
+        let client = Bulk::new(BulkConfig {
+            remote: "10.0.0.2:7".parse().unwrap(),
+            local: Vec::new(),
+            connections: 1,
+            direction: Direction::Down,
+            bytes: 1_000_000,
+            time_limit: Some(Duration::from_secs(1)),
+            pattern: Periodic::of(&period),
+        });
+        let period = period.clone();
+        let report = drive(
+            client,
+            Source {
+                period,
+                spoil,
+                sent: 0,
+            },
+            Faults::default(),
+        );
+        assert_eq!(report.mismatches > 0, spoil.is_some(), "{spoil:?}: {report:?}");
+        if spoil.is_none() {
+            assert!(report.bytes_received >= 1_000_000, "{report:?}");
+            assert!(report.received_bits_per_second > 0.0, "{report:?}");
+        }
+    }
 }
