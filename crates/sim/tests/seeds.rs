@@ -184,7 +184,7 @@ fn seeds_that_nobody_has_run_before() {
 fn parking_changes_nothing_that_anybody_sees() {
     for kind in Kind::ALL {
         let (mut parked, mut woken, mut strict) = (0, 0, 0);
-        for seed in 0..12 {
+        for seed in 0..6 {
             let compared = compare_parking(&Scenario::of(kind, seed), false);
             let ParkingComparison {
                 forced,
@@ -202,6 +202,6 @@ fn parking_changes_nothing_that_anybody_sees() {
         assert!(parked > 0, "{kind:?}: connections were parked");
         assert!(woken > 0, "{kind:?}: and woken");
         let races = matches!(kind, Kind::Abort | Kind::Blackhole);
-        assert!(races || strict >= 8, "{kind:?}: {strict} of 12 were comparable");
+        assert!(races || strict >= 4, "{kind:?}: {strict} of 6 were comparable");
     }
 }

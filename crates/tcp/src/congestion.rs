@@ -63,6 +63,25 @@ impl Congestion {
         reno.window = window;
     }
 
+    /// A new window takes over from one that was put away: it is `window`
+    /// where that was below the initial one, and the `threshold` stays, both in
+    /// segments.
+    pub(crate) fn resume(&mut self, window: Option<u32>, threshold: Option<u32>) {
+        let Self::NewReno(reno) = self;
+        if let Some(segments) = window {
+            reno.window = segments.max(1).saturating_mul(reno.mss);
+        }
+        if let Some(segments) = threshold {
+            reno.threshold = segments.max(2).saturating_mul(reno.mss).min(NewReno::MAX);
+        }
+    }
+
+    /// The threshold in segments, if a loss has ever set one.
+    pub(crate) fn threshold_segments(&self) -> Option<u32> {
+        let Self::NewReno(reno) = self;
+        (reno.threshold < NewReno::MAX).then(|| reno.threshold / reno.mss.max(1))
+    }
+
     /// The segment size became `mss`.
     pub(crate) fn set_mss(&mut self, mss: u32) {
         let Self::NewReno(reno) = self;

@@ -94,9 +94,24 @@ impl RttEstimator {
         self.base = (srtt + self.rttvar.saturating_mul(4).max(GRANULARITY)).clamp(self.min, self.max);
     }
 
-    /// What was measured: SRTT and RTTVAR.
+    //= rfc6298#section-5.5 (MUST)
+    // A time-out that was backed off stays so until there is a measurement: else
+    // a path that has become slower than the time-out would never be measured.
+    /// What was measured: SRTT and RTTVAR, the latter such that the time-out
+    /// made of them is the one that holds now.
     pub(crate) fn measured(&self) -> Option<(Duration, Duration)> {
-        self.srtt.map(|srtt| (srtt, self.rttvar))
+        let srtt = self.srtt?;
+        let rttvar = if self.backoff == 0 {
+            self.rttvar
+        } else {
+            self.rto().saturating_sub(srtt).div(4)
+        };
+        Some((srtt, rttvar))
+    }
+
+    /// Whether the time-out was doubled since the last measurement.
+    pub(crate) const fn is_backed_off(&self) -> bool {
+        self.backoff > 0
     }
 
     /// What was measured before.
