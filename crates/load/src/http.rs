@@ -24,6 +24,12 @@ pub(crate) enum Progress {
 }
 
 impl ReplyParser {
+    /// Whether nothing of a reply has come yet.
+    #[inline]
+    pub(crate) fn is_at_start(&self) -> bool {
+        self.head.is_empty() && self.body_left.is_none()
+    }
+
     pub(crate) fn push(&mut self, data: &[u8]) -> Progress {
         let mut used = 0;
         if self.body_left.is_none() {
