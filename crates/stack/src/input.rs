@@ -231,10 +231,10 @@ impl Stack {
                 if acked || had_payload || pending.segment.flags.has_fin() {
                     active.moved(now);
                 }
-                if had_payload {
-                    self.settle(index);
+                if had_payload || active.charged > 0 {
+                    active.settle(&mut self.received_held);
                 }
-                self.touch(index);
+                active.list(index, &mut self.ready, &mut self.events);
                 Ok(())
             }
             Disposition::Dropped(reason) => {

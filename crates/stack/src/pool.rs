@@ -5,6 +5,7 @@
 //! index, which no packet and no application ever sees.
 
 use core::net::IpAddr;
+use std::collections::VecDeque;
 
 use crore_base::{FourTuple, Instant};
 use crore_tcp::Connection;
@@ -48,6 +49,27 @@ impl Active {
     pub(crate) fn moved(&mut self, now: Instant) {
         self.moved_at = now;
         self.told = false;
+    }
+}
+
+impl Active {
+    /// Counts the received bytes that it holds anew, in `held` over all connections.
+    #[inline]
+    pub(crate) fn settle(&mut self, held: &mut u64) {
+        let now = self.conn.received_footprint() as u32;
+        *held = *held - u64::from(self.charged) + u64::from(now);
+        self.charged = now;
+    }
+
+    /// Puts itself, whose place is `index`, on both lists of the stack.
+    #[inline]
+    pub(crate) fn list(&mut self, index: u32, ready: &mut VecDeque<u32>, events: &mut VecDeque<u32>) {
+        if !core::mem::replace(&mut self.ready, true) {
+            ready.push_back(index);
+        }
+        if !core::mem::replace(&mut self.has_events, true) {
+            events.push_back(index);
+        }
     }
 }
 

@@ -151,12 +151,20 @@ impl Stack {
             return Some(event);
         }
         while let Some(&index) = self.events.front() {
-            if let Some(event) = self.poll_active_event(index) {
-                return Some(event);
+            let event = self.poll_active_event(index);
+            // One that has told all leaves the list at once, without being asked again.
+            match self.slots.pool.get_mut(index) {
+                Some(active) if event.is_some() && active.conn.has_events() => {}
+                Some(active) => {
+                    active.has_events = false;
+                    self.events.pop_front();
+                }
+                None => {
+                    self.events.pop_front();
+                }
             }
-            self.events.pop_front();
-            if let Some(active) = self.slots.pool.get_mut(index) {
-                active.has_events = false;
+            if event.is_some() {
+                return event;
             }
         }
         None
@@ -169,6 +177,7 @@ impl Stack {
             let slot = active.slot;
             let record = self.slots.record_mut(slot)?;
             let (heard, user) = (record.is_held(), record.user);
+            let conn = ConnId::new(slot, record.generation());
             if let crore_tcp::Event::Closed(reason) = event {
                 // The handle dies here; what TCP still owes the peer it pays by itself.
                 record.set_released();
@@ -176,7 +185,6 @@ impl Stack {
                     u64::from(!matches!(reason, CloseReason::Finished | CloseReason::Aborted));
                 self.mark_ready(index);
             }
-            let conn = self.slots.id(slot);
             match event {
                 crore_tcp::Event::Connected => return self.on_connected(index),
                 crore_tcp::Event::Closed(reason) if heard => {
@@ -242,7 +250,10 @@ impl Stack {
     /// woken if need be; without a place for it, `wish` is remembered.
     #[inline]
     fn active_for(&mut self, conn: ConnId, wish: Wish) -> Result<Option<u32>, SocketError> {
-        self.slots.by_id(conn).ok_or(SocketError::Gone)?;
+        let record = self.slots.by_id(conn).ok_or(SocketError::Gone)?;
+        if record.kind() == Kind::Active {
+            return Ok(Some(record.index()));
+        }
         let index = self.activate(self.clock, conn.slot);
         if index.is_none() {
             self.wish(conn.slot, wish);
@@ -299,9 +310,11 @@ impl Stack {
         let index = record.index();
         let active = self.slots.pool.get_mut(index).ok_or(SocketError::Gone)?;
         let read = active.conn.read().map_err(|_| SocketError::ReadClosed)?;
-        let ended = matches!(active.conn.state(), State::Closed | State::TimeWait);
-        self.settle(index);
-        if ended {
+        if !matches!(read, Read::Data(_)) {
+            return Ok(read);
+        }
+        active.settle(&mut self.received_held);
+        if matches!(active.conn.state(), State::Closed | State::TimeWait) {
             // The end was held back until everything was read.
             self.touch(index);
         } else {
@@ -350,7 +363,6 @@ impl Stack {
             && let Some(active) = self.slots.pool.get_mut(index)
         {
             end(&mut active.conn);
-            self.settle(index);
             self.touch(index);
         }
     }
@@ -381,7 +393,6 @@ impl Stack {
             if let Some(active) = self.slots.pool.get_mut(index) {
                 active.conn.abort();
             }
-            self.settle(index);
             self.touch(index);
         }
     }
@@ -427,16 +438,6 @@ impl Stack {
         let ts_offset = self.isn.ts_offset(&tuple);
         let path = self.path_to(tuple.remote_addr);
         Some(ask(&Connection::wake(&self.tcp, &parked, ts_offset, path, false)))
-    }
-
-    /// Counts the received bytes that a connection holds against the budget.
-    pub(crate) fn settle(&mut self, index: u32) {
-        let Some(active) = self.slots.pool.get_mut(index) else {
-            return;
-        };
-        let held = active.conn.received_footprint() as u32;
-        self.received_held = self.received_held - u64::from(active.charged) + u64::from(held);
-        active.charged = held;
     }
 }
 

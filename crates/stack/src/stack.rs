@@ -233,32 +233,21 @@ impl Stack {
     /// have made it drop received data, so it is counted anew.
     #[inline]
     pub(crate) fn touch(&mut self, index: u32) {
-        self.mark_ready(index);
-        if self
-            .slots
-            .pool
-            .get(index)
-            .is_some_and(|active| active.charged > 0)
-        {
-            self.settle(index);
-        }
         let Some(active) = self.slots.pool.get_mut(index) else {
             return;
         };
-        if !active.has_events {
-            active.has_events = true;
-            self.events.push_back(index);
+        if active.charged > 0 {
+            active.settle(&mut self.received_held);
         }
+        active.list(index, &mut self.ready, &mut self.events);
     }
 
     /// Puts it on the ready list alone.
     #[inline]
     pub(crate) fn mark_ready(&mut self, index: u32) {
-        let Some(active) = self.slots.pool.get_mut(index) else {
-            return;
-        };
-        if !active.ready {
-            active.ready = true;
+        if let Some(active) = self.slots.pool.get_mut(index)
+            && !core::mem::replace(&mut active.ready, true)
+        {
             self.ready.push_back(index);
         }
     }

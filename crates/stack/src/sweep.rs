@@ -253,7 +253,6 @@ impl Stack {
             reason: CloseReason::Aborted,
             user,
         });
-        self.settle(index);
         self.touch(index);
     }
 }

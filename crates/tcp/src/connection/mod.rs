@@ -150,12 +150,19 @@ impl Connection {
 
     /// The next event, if one is pending. [`Event::Closed`] waits until the
     /// application has read what came before an orderly end.
+    #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
         if self.released {
             self.events.retain_closed();
         }
         let may_end = self.released || self.rcv.readable() == 0;
         self.events.next(may_end)
+    }
+
+    /// Whether an event is pending, be it one that has to wait.
+    #[inline]
+    pub const fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// Where the connection stands.

@@ -243,8 +243,11 @@ impl Connection {
 
     /// Something waits, nothing is in flight, and the window does not let it
     /// out: without a probe a lost window update would be a silence for ever.
+    #[inline]
     pub(super) fn arm_persist_if_stuck(&mut self, now: Instant) {
-        if self.timer.kind == Kind::Off && self.is_stuck(now) {
+        // With nothing in flight and room for a whole segment, something goes.
+        let goes = self.recovery.phase == Phase::Open && self.snd.wnd >= u32::from(self.mss);
+        if self.timer.kind == Kind::Off && !goes && self.is_stuck(now) {
             self.timer = self.persist_timer(now);
         }
     }
@@ -330,8 +333,6 @@ impl Connection {
         self.snd.una == self.snd.nxt
             && self.snd.has_unsent()
             && self.state.can_transmit()
-            // With nothing in flight and room for a whole segment, something goes.
-            && !(self.recovery.phase == Phase::Open && self.snd.wnd >= u32::from(self.mss))
             && self.pick(now, self.smss()).is_none()
     }
 }
