@@ -21,7 +21,8 @@ pub struct Chunk {
     /// None for static bytes; else a heap block (no vtable) or a foreign buffer.
     owner: Option<NonNull<()>>,
     vtable: Option<&'static ExternalVtable>,
-    len: u32,
+    /// As wide as the others: what is written narrow and moved wide is waited for.
+    len: usize,
 }
 
 const _: () = assert!(size_of::<Chunk>() == 32);
@@ -42,16 +43,15 @@ impl Chunk {
         Self::from_static(&[])
     }
 
-    /// Bytes of the program itself. More than 4 GiB are a programming error.
+    /// Bytes of the program itself.
     pub const fn from_static(bytes: &'static [u8]) -> Self {
-        assert!(bytes.len() <= u32::MAX as usize, "a chunk is shorter than 4 GiB");
         // SAFETY: a reference's pointer is never null.
         let ptr = unsafe { NonNull::new_unchecked(bytes.as_ptr().cast_mut()) };
         Self {
             ptr,
             owner: None,
             vtable: None,
-            len: bytes.len() as u32,
+            len: bytes.len(),
         }
     }
 
@@ -65,7 +65,7 @@ impl Chunk {
     /// An empty heap block with room for `capacity` bytes (less than 4 GiB, or
     /// it panics), to be filled by [`Self::try_extend`].
     pub fn with_capacity(capacity: usize) -> Self {
-        let capacity = u32::try_from(capacity).expect("a chunk is shorter than 4 GiB");
+        let capacity = u32::try_from(capacity).expect("a block is shorter than 4 GiB");
         if capacity == 0 {
             return Self::empty();
         }
@@ -81,7 +81,7 @@ impl Chunk {
     /// A view of a foreign buffer.
     ///
     /// # Safety
-    /// `len` bytes (less than 4 GiB) from `ptr` are initialised, and nobody
+    /// `len` bytes from `ptr` are initialised, and nobody
     /// writes to them until the last view was released. The call hands over one
     /// counted reference to `owner`; `vtable.retain` adds one, and
     /// `vtable.release` gives one back. Both may be called on this thread at
@@ -92,13 +92,13 @@ impl Chunk {
         owner: NonNull<()>,
         vtable: &'static ExternalVtable,
     ) -> Self {
-        debug_assert!(!ptr.is_null() && len <= u32::MAX as usize, "the caller's promise");
+        debug_assert!(!ptr.is_null(), "the caller's promise");
         Self {
             // SAFETY: bytes that can be read do not lie at null (caller's promise).
             ptr: unsafe { NonNull::new_unchecked(ptr.cast_mut()) },
             owner: Some(owner),
             vtable: Some(vtable),
-            len: len as u32,
+            len,
         }
     }
 
@@ -112,10 +112,10 @@ impl Chunk {
         // they are unborrowed, or were never initialised. `ptr` was derived
         // from the whole block's pointer.
         unsafe {
-            let end = self.ptr.as_ptr().add(self.len as usize);
+            let end = self.ptr.as_ptr().add(self.len);
             core::ptr::copy_nonoverlapping(data.as_ptr(), end, count);
         }
-        self.len += count as u32;
+        self.len += count;
         count
     }
 
@@ -124,18 +124,20 @@ impl Chunk {
         match self.heap() {
             Some(heap) if heap.is_sole() => {
                 let block_end = heap.data().as_ptr() as usize + heap.capacity() as usize;
-                block_end - (self.ptr.as_ptr() as usize + self.len as usize)
+                block_end - (self.ptr.as_ptr() as usize + self.len)
             }
             _ => 0,
         }
     }
 
     /// Length in bytes.
+    #[inline]
     pub const fn len(&self) -> usize {
-        self.len as usize
+        self.len
     }
 
     /// Whether there are no bytes in view.
+    #[inline]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -158,16 +160,18 @@ impl Chunk {
     }
 
     /// Drops the first `n` bytes from view; panics when there are fewer.
+    #[inline]
     pub fn advance(&mut self, n: usize) {
         assert!(n <= self.len(), "advance {n} in a chunk of {}", self.len);
         // SAFETY: inside the view or one past its end, by the assertion.
         self.ptr = unsafe { self.ptr.add(n) };
-        self.len -= n as u32;
+        self.len -= n;
     }
 
     /// Keeps the first `n` bytes in view; all of them when there are fewer.
+    #[inline]
     pub fn truncate(&mut self, n: usize) {
-        self.len = self.len.min(u32::try_from(n).unwrap_or(u32::MAX));
+        self.len = self.len.min(n);
     }
 
     /// This view narrowed to the bytes in `range`, which must lie inside it
@@ -187,7 +191,7 @@ impl Chunk {
             ptr: unsafe { this.ptr.add(range.start) },
             owner: this.owner,
             vtable: this.vtable,
-            len: (range.end - range.start) as u32,
+            len: range.end - range.start,
         }
     }
 
@@ -205,6 +209,7 @@ impl Chunk {
 
     /// Bytes of memory that this view pins: the whole of the owner's buffer,
     /// however few of them are in view; 0 for static bytes.
+    #[inline]
     pub fn footprint(&self) -> usize {
         match (self.owner, self.vtable) {
             (None, _) => 0,
@@ -219,10 +224,11 @@ impl Chunk {
     }
 
     /// The bytes in view.
+    #[inline]
     pub const fn as_slice(&self) -> &[u8] {
         // SAFETY: the module's invariant: `len` initialised bytes that nobody
         // writes to while this view exists.
-        unsafe { slice::from_raw_parts(self.ptr.as_ptr(), self.len as usize) }
+        unsafe { slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
     }
 
     #[inline]

@@ -18,7 +18,6 @@
 //! The table does not hold the tuples: it hands out candidates, and the caller
 //! compares the tuple in the slot.
 
-use core::hash::Hasher;
 use core::net::IpAddr;
 
 use crore_base::FourTuple;
@@ -99,20 +98,24 @@ impl FlowHasher {
     /// The hash of `tuple`, the same on every call.
     #[inline]
     pub fn hash(&self, tuple: &FourTuple) -> u32 {
-        let mut hasher = SipHasher13::new_with_key(&self.key);
+        let hasher = SipHasher13::new_with_key(&self.key);
         let ports = u32::from(tuple.local_port) << 16 | u32::from(tuple.remote_port);
         match (tuple.local_addr, tuple.remote_addr) {
             (IpAddr::V4(local), IpAddr::V4(remote)) => {
+                let mut bytes = [0; 12];
                 let addrs = u64::from(u32::from(local)) << 32 | u64::from(u32::from(remote));
-                hasher.write_u64(addrs);
+                bytes[..8].copy_from_slice(&addrs.to_le_bytes());
+                bytes[8..].copy_from_slice(&ports.to_le_bytes());
+                hasher.hash(&bytes) as u32
             }
             (local, remote) => {
-                hasher.write_u128(wide(local));
-                hasher.write_u128(wide(remote));
+                let mut bytes = [0; 36];
+                bytes[..16].copy_from_slice(&wide(local).to_le_bytes());
+                bytes[16..32].copy_from_slice(&wide(remote).to_le_bytes());
+                bytes[32..].copy_from_slice(&ports.to_le_bytes());
+                hasher.hash(&bytes) as u32
             }
         }
-        hasher.write_u32(ports);
-        hasher.finish() as u32
     }
 }
 

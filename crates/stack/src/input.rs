@@ -2,7 +2,7 @@
 //!
 //! Read first: DESIGN section 3 ("One received packet"), RFC 9293 section 3.10.7.
 //!
-//! The burst is walked in passes (parse, hash and prefetch the flow table's
+//! The burst is walked in passes (parse all; hash and prefetch the flow table's
 //! bucket for all; prefetch the records for all, then their places in the pool;
 //! then look up and process each) so that the cache misses of different packets
 //! overlap instead of queueing up.
@@ -23,6 +23,7 @@ use crate::{CloseReason, Event, Stack};
 /// A TCP segment of the burst between its passes.
 pub(crate) struct Pending {
     pub(crate) tuple: FourTuple,
+    /// Of the tuple; set in the second pass, as the next one is in the third.
     pub(crate) hash: u32,
     /// The slot that the flow table's first bucket suggests; not compared yet.
     candidate: Option<u32>,
@@ -83,6 +84,10 @@ impl Stack {
             if let Err(reason) = sorted {
                 self.counters.drops.count(reason);
             }
+        }
+        for pending in &mut scratch.tcp {
+            pending.hash = self.hasher.hash(&pending.tuple);
+            self.flows.prefetch(pending.hash);
         }
         for pending in &mut scratch.tcp {
             pending.candidate = self.flows.candidate(pending.hash);
@@ -162,11 +167,9 @@ impl Stack {
             remote_port: segment.src_port,
         };
         self.counters.segments_in += 1;
-        let hash = self.hasher.hash(&tuple);
-        self.flows.prefetch(hash);
         tcp.push(Pending {
             tuple,
-            hash,
+            hash: 0,
             candidate: None,
             segment,
             src_mac,

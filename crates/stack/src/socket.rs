@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use crore_base::{FourTuple, Instant};
 use crore_netbuf::Chunk;
-use crore_tcp::{Connection, Path, Read, State, WriteError};
+use crore_tcp::{Connection, Path, Read, ReadError, State, WriteError};
 
 use crate::pool::Active;
 use crate::record::{Kind, Wish};
@@ -309,10 +309,13 @@ impl Stack {
         }
         let index = record.index();
         let active = self.slots.pool.get_mut(index).ok_or(SocketError::Gone)?;
-        let read = active.conn.read().map_err(|_| SocketError::ReadClosed)?;
-        if !matches!(read, Read::Data(_)) {
-            return Ok(read);
-        }
+        // The chunk goes from the queue to the caller without a stop between.
+        let chunk = match active.conn.read() {
+            Ok(Read::Data(chunk)) => chunk,
+            Ok(Read::WouldBlock) => return Ok(Read::WouldBlock),
+            Ok(Read::Eof) => return Ok(Read::Eof),
+            Err(ReadError::Closed) => return Err(SocketError::ReadClosed),
+        };
         active.settle(&mut self.received_held);
         if matches!(active.conn.state(), State::Closed | State::TimeWait) {
             // The end was held back until everything was read.
@@ -320,7 +323,7 @@ impl Stack {
         } else {
             self.mark_ready(index);
         }
-        Ok(read)
+        Ok(Read::Data(chunk))
     }
 
     /// Bytes that can be read now.

@@ -204,6 +204,7 @@ impl ReceiveSpace {
     }
 
     /// The next piece for the reader.
+    #[inline]
     pub(crate) fn read(&mut self) -> Option<Chunk> {
         self.queue.pop()
     }

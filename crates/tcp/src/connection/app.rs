@@ -87,6 +87,7 @@ impl Connection {
     /// # Errors
     /// [`ReadError::Closed`] after [`Self::close`], or when the connection was
     /// cut off.
+    #[inline]
     pub fn read(&mut self) -> Result<Read, ReadError> {
         if self.released {
             return Err(ReadError::Closed);
