@@ -318,6 +318,7 @@ impl FlowTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::hash::Hasher;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 

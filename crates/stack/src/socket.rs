@@ -297,7 +297,9 @@ impl Stack {
     }
 
     /// Takes received bytes, as they lie in the packet buffer if they can.
-    #[inline]
+    // Inlined into the application, so that the chunk passes in registers: written
+    // to memory in parts, it would be waited for when it is moved on as a whole.
+    #[inline(always)]
     pub fn read(&mut self, conn: ConnId) -> Result<Read, SocketError> {
         let record = self.slots.by_id(conn).ok_or(SocketError::Gone)?;
         if let Some(parked) = record.parked() {

@@ -87,7 +87,7 @@ impl Connection {
     /// # Errors
     /// [`ReadError::Closed`] after [`Self::close`], or when the connection was
     /// cut off.
-    #[inline]
+    #[inline(always)]
     pub fn read(&mut self) -> Result<Read, ReadError> {
         if self.released {
             return Err(ReadError::Closed);
