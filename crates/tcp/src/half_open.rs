@@ -14,6 +14,7 @@ use crore_base::{Duration, Instant, SeqNum, WindowScale};
 use crore_wire::{Flags, Segment, TcpOptions, Timestamps};
 
 use crate::config::MSS_FLOOR;
+use crate::cookie::CookieOptions;
 use crate::park::PARKED_LEN;
 use crate::{Config, Connection, Path, State};
 
@@ -41,6 +42,8 @@ pub struct HalfOpen {
 const SACK: u8 = 1;
 const SCALING: u8 = 2;
 const TIMESTAMPS: u8 = 4;
+/// Its SYN-ACK is a cookie, or was: when that was sent, nobody remembers.
+const COOKIE: u8 = 8;
 
 impl HalfOpen {
     /// The handshake that `syn` begins (it has SYN, and neither ACK nor RST),
@@ -68,6 +71,68 @@ impl HalfOpen {
             half.bits |= SACK;
         }
         half
+    }
+
+    /// The same handshake with nothing but what its cookie will bring back; see
+    /// [`crate::SynCookies`]. Scaling and SACK need timestamps to ride on.
+    pub(crate) fn into_cookie(mut self) -> Self {
+        self.bits |= COOKIE;
+        if self.bits & TIMESTAMPS == 0 {
+            self.bits &= !(SCALING | SACK);
+        }
+        self
+    }
+
+    /// The handshake that a cookie brought back at `now`.
+    pub(crate) fn from_cookie(
+        now: Instant,
+        (iss, irs): (SeqNum, SeqNum),
+        mss: u16,
+        options: Option<CookieOptions>,
+        ts_recent: u32,
+        tag: u32,
+    ) -> Self {
+        let mut half = Self {
+            iss: iss.0,
+            irs: irs.0,
+            ts_recent,
+            began: now.as_millis() as u32,
+            tag,
+            mss,
+            bits: COOKIE,
+            ..Self::default()
+        };
+        if let Some(CookieOptions { scale, sack }) = options {
+            half.bits |= TIMESTAMPS;
+            if let Some(scale) = scale {
+                half.bits |= SCALING;
+                half.scale = scale.shift();
+            }
+            if sack {
+                half.bits |= SACK;
+            }
+        }
+        half
+    }
+
+    /// What the timestamp has to carry; none without timestamps.
+    pub(crate) fn cookie_options(&self) -> Option<CookieOptions> {
+        let with = |bit| self.bits & bit != 0;
+        with(TIMESTAMPS).then(|| CookieOptions {
+            scale: with(SCALING).then(|| WindowScale::new(self.scale)),
+            sack: with(SACK),
+        })
+    }
+
+    /// With `iss` for its initial sequence number.
+    pub(crate) const fn with_iss(mut self, iss: SeqNum) -> Self {
+        self.iss = iss.0;
+        self
+    }
+
+    /// The MSS that the SYN named.
+    pub(crate) fn named_mss(&self) -> Option<u16> {
+        (self.mss > 0).then_some(self.mss)
     }
 
     /// As bytes, for a place where every one counts.
@@ -147,8 +212,13 @@ impl HalfOpen {
     /// The SYN-ACK; the ports are 0, for the owner to fill in.
     pub fn syn_ack(&self, config: &Config, now: Instant, ts_offset: u32, path: Path) -> Segment {
         let with = |bit| self.bits & bit != 0;
-        let timestamps = with(TIMESTAMPS).then(|| Timestamps {
-            value: (now.as_millis() as u32).wrapping_add(ts_offset),
+        let clock = (now.as_millis() as u32).wrapping_add(ts_offset);
+        let timestamps = self.cookie_options().map(|options| Timestamps {
+            value: if with(COOKIE) {
+                options.ride_on(clock)
+            } else {
+                clock
+            },
             echo: self.ts_recent,
         });
         Segment {
@@ -184,14 +254,14 @@ impl HalfOpen {
         }
         let promised = u32::from(connection.rcv.offer_on_syn());
         connection.rcv.synchronize(self.irs(), promised);
-        connection.set_peer_mss((self.mss > 0).then_some(self.mss));
+        connection.set_peer_mss(self.named_mss());
         connection
             .snd
             .set_window(self.irs(), self.iss(), u32::from(self.window));
         connection.snd.nxt = self.iss() + 1;
         connection.guard_flight(now);
         connection.syn_lost = self.resent > 0;
-        if self.resent == 0 && !with(TIMESTAMPS) {
+        if self.resent == 0 && !with(TIMESTAMPS) && !with(COOKIE) {
             let sent = Instant::ZERO + now.since(Instant::ZERO + self.age(now));
             connection.rtt.resume_timing(self.iss() + 1, sent);
         }

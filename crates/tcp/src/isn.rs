@@ -39,13 +39,9 @@ impl IsnGenerator {
     }
 
     fn hash(&self, purpose: u8, tuple: &FourTuple) -> u32 {
-        let mut bytes = [0u8; 38];
+        let mut bytes = [0u8; 1 + TUPLE_LEN];
         bytes[0] = purpose;
-        bytes[1] = u8::from(tuple.local_addr.is_ipv6());
-        bytes[2..18].copy_from_slice(&octets(tuple.local_addr));
-        bytes[18..34].copy_from_slice(&octets(tuple.remote_addr));
-        bytes[34..36].copy_from_slice(&tuple.local_port.to_be_bytes());
-        bytes[36..38].copy_from_slice(&tuple.remote_port.to_be_bytes());
+        bytes[1..].copy_from_slice(&tuple_bytes(tuple));
         let mut hasher = SipHasher13::new_with_key(&self.key);
         hasher.write(&bytes);
         hasher.finish() as u32
@@ -57,6 +53,20 @@ impl core::fmt::Debug for IsnGenerator {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("IsnGenerator(secret)")
     }
+}
+
+/// Length of [`tuple_bytes`].
+pub(crate) const TUPLE_LEN: usize = 37;
+
+/// A four-tuple as bytes that no other tuple has.
+pub(crate) fn tuple_bytes(tuple: &FourTuple) -> [u8; TUPLE_LEN] {
+    let mut bytes = [0u8; TUPLE_LEN];
+    bytes[0] = u8::from(tuple.local_addr.is_ipv6());
+    bytes[1..17].copy_from_slice(&octets(tuple.local_addr));
+    bytes[17..33].copy_from_slice(&octets(tuple.remote_addr));
+    bytes[33..35].copy_from_slice(&tuple.local_port.to_be_bytes());
+    bytes[35..37].copy_from_slice(&tuple.remote_port.to_be_bytes());
+    bytes
 }
 
 fn octets(address: IpAddr) -> [u8; 16] {

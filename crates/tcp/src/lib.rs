@@ -16,8 +16,8 @@
 //!
 //! Read first: RFC 9293. Then, where they apply: RFC 5681 and 6582 (congestion,
 //! recovery), 6298 (timer), 7323 (timestamps, window scale), 2018 and 6675
-//! (SACK), 5961 (blind attacks), 6528 (initial sequence numbers), 6191 and 1337
-//! (TIME-WAIT), 5927 (ICMP).
+//! (SACK), 5961 (blind attacks), 6528 (initial sequence numbers), 4987 (SYN
+//! floods), 6191 and 1337 (TIME-WAIT), 5927 (ICMP).
 //!
 //! Always true: nothing that comes from the wire and nothing that the
 //! application does out of turn makes this crate panic or grow without a bound.
@@ -27,6 +27,7 @@ mod assembler;
 mod config;
 mod congestion;
 mod connection;
+mod cookie;
 mod event;
 mod half_open;
 mod isn;
@@ -43,6 +44,7 @@ mod timestamps;
 
 pub use config::{Config, CongestionKind, Path};
 pub use connection::{Connection, Disposition, Plan, Read, ReadError, WriteError};
+pub use cookie::SynCookies;
 pub use event::{CloseReason, Event};
 pub use half_open::HalfOpen;
 pub use isn::IsnGenerator;
