@@ -4,9 +4,9 @@ use std::time::Duration as StdDuration;
 
 use crore_base::Duration;
 use crore_nic::fault;
-use crore_stack::StackConfig;
+use crore_stack::{CookiePolicy, StackConfig};
 
-use super::keys::{Config, FaultDirection, Faults, Tcp};
+use super::keys::{Config, FaultDirection, Faults, SynCookies, Tcp};
 
 impl Config {
     /// What the stack is told.
@@ -20,6 +20,11 @@ impl Config {
             max_active: stack.max_active,
             park_after: Some(Duration::from_millis(stack.park_after_ms)),
             close_wait_limit: Duration::from_secs(stack.close_wait_limit_seconds),
+            syn_cookies: match stack.syn_cookies {
+                SynCookies::Never => CookiePolicy::Never,
+                SynCookies::Overflow => CookiePolicy::Overflow,
+                SynCookies::Always => CookiePolicy::Always,
+            },
             max_neighbors: stack.max_neighbors,
             receive_budget: stack.receive_budget_bytes,
             resets_per_second: stack.resets_per_second,

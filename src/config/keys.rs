@@ -121,6 +121,18 @@ words! {
     }
 }
 
+words! {
+    /// When a SYN is answered by a cookie.
+    SynCookies {
+        /// Never.
+        Never = "never",
+        /// When too many handshakes are under way to remember another one.
+        Overflow = "overflow",
+        /// Always.
+        Always = "always",
+    }
+}
+
 section! {
     /// The wire that the port stands on. `kind` decides which of the other keys
     /// apply; one that does not belong to the kind is an error.
@@ -244,8 +256,10 @@ section! {
         park_after_ms: u64 = 1000, "ms", Whole(0, 86_400_000);
         /// After how long a connection whose peer has finished is ended although the application has not (CLOSE-WAIT). 0: never.
         close_wait_limit_seconds: u64 = 0, "s", Whole(0, 31_536_000);
-        /// Handshakes that a listener has open at once.
+        /// Handshakes that a listener remembers at once.
         backlog: u32 = 4096, "connections", Whole(1, 1_073_741_824);
+        /// When a SYN is answered without remembering it, by a SYN cookie: `overflow`: when the backlog, or the last record, is taken by handshakes; `never`: a SYN is dropped then. A client without timestamps gets neither window scaling nor SACK by a cookie.
+        syn_cookies: SynCookies = SynCookies::Overflow, "", OneOf(SynCookies::WORDS);
         /// Entries of the neighbour cache.
         max_neighbors: u32 = 4096, "entries", Whole(1, 1_048_576);
         /// Received data that all connections hold together.

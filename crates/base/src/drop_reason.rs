@@ -62,6 +62,12 @@ drop_reasons! {
     ReplyRateLimited = "reply_rate_limited",
     /// The listener's backlog of handshakes is full.
     BacklogFull = "backlog_full",
+    /// An acknowledgment of no SYN cookie that was sent from here of late.
+    BadSynCookie = "bad_syn_cookie",
+    /// The queue of SYN-ACKs that wait for a transmit buffer is full.
+    HandshakeQueueFull = "handshake_queue_full",
+    /// A handshake that gave its record to a peer that had shown that it is there.
+    HandshakeEvicted = "handshake_evicted",
     /// No free connection slot.
     ConnectionsExhausted = "connections_exhausted",
     /// No free place among the active connections, and none of them idle.

@@ -216,6 +216,10 @@ impl Host for ForeignHost {
         (0, 0)
     }
 
+    fn cookies(&self) -> u64 {
+        0
+    }
+
     fn faults(&self) -> (FaultStats, usize) {
         self.device.nic.faults()
     }

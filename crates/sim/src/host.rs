@@ -87,6 +87,8 @@ pub trait Host {
     fn drops(&self) -> DropCounters;
     /// How often idle connections were parked, and woken.
     fn parked(&self) -> (u64, u64);
+    /// How many connections were opened by a SYN cookie.
+    fn cookies(&self) -> u64;
     /// What the faults did here, and how many frames they hold.
     fn faults(&self) -> (FaultStats, usize);
     /// Connections that ended by a reset, a refusal or a time-out, whether their
@@ -152,6 +154,10 @@ impl Host for CroreHost {
     fn parked(&self) -> (u64, u64) {
         let counters = self.shard.stack().counters();
         (counters.parked, counters.woken)
+    }
+
+    fn cookies(&self) -> u64 {
+        self.shard.stack().counters().cookies_accepted
     }
 
     fn faults(&self) -> (FaultStats, usize) {

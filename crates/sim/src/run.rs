@@ -42,6 +42,8 @@ pub struct Report {
     /// Whether a host gave its neighbour up at times, so that connections may
     /// have failed to open.
     pub unreachable: bool,
+    /// Connections that were opened by a SYN cookie.
+    pub cookies: u64,
     /// Ends whose sequence numbers wrapped in the first connection's transfer.
     pub wraps: u64,
     /// SYN-ACKs from the left and from the right: both in a simultaneous open.
@@ -196,13 +198,16 @@ fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<()
             | R::FrameTooLarge
             | R::ReplyRateLimited
             | R::PoolExhausted
-            | R::ControlQueueFull => false,
+            | R::ControlQueueFull
+            | R::HandshakeQueueFull
+            | R::HandshakeEvicted => false,
             // smoltcp announces itself as a router's solicitor, joins groups, and pings nobody.
             R::UnhandledIcmp => scenario.corrupts() || scenario.kind.is_foreign(),
             R::NeighborUnreachable | R::TxBufferExhausted => !scenario.is_undisturbed(),
             R::HandshakeTimedOut => !scenario.is_undisturbed() || stranger,
             R::BadFlags | R::MissingAck => stranger,
-            R::DataAfterClose | R::NoSuchConnection => {
+            // Where cookies are out, a stray segment is taken for a bad one.
+            R::DataAfterClose | R::NoSuchConnection | R::BadSynCookie => {
                 !scenario.is_clean() || !scenario.is_undisturbed() || scenario.kind.is_foreign()
             }
             R::SynInConnection => !scenario.is_undisturbed() || scenario.kind == Kind::SimultaneousOpen,
@@ -220,7 +225,7 @@ fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<()
 
 fn report(scenario: &Scenario, world: &World) -> Report {
     let mut drops = DropCounters::new();
-    let (mut bytes, mut frames, mut faults, mut wraps) = (0, 0, 0, 0);
+    let (mut bytes, mut frames, mut faults, mut wraps, mut cookies) = (0, 0, 0, 0, 0);
     let (mut parked, mut woken, mut outcomes) = (0, 0, Vec::new());
     let trace = world.trace();
     for end in [End::Left, End::Right] {
@@ -230,6 +235,7 @@ fn report(scenario: &Scenario, world: &World) -> Report {
         parked += host_parked;
         woken += host_woken;
         outcomes.extend(host.tasks().outcomes());
+        cookies += host.cookies();
         bytes += host.tasks().received();
         frames += world.link().counters(end).sent;
         let (FaultStats { rx, tx }, _) = host.faults();
@@ -251,6 +257,7 @@ fn report(scenario: &Scenario, world: &World) -> Report {
         woken,
         outcomes,
         unreachable: drops.get(DropReason::NeighborUnreachable) > 0,
+        cookies,
         wraps,
         syn_acks: [trace.syn_acks(End::Left), trace.syn_acks(End::Right)],
         drops: drops.nonzero().map(|(reason, n)| (reason.name(), n)).collect(),

@@ -6,7 +6,7 @@ use crore_base::Duration;
 use crore_nic::fault::Faults;
 use crore_nic::prng::Prng;
 use crore_nic::sim::{End, LinkConfig, WhenFull};
-use crore_stack::StackConfig;
+use crore_stack::{CookiePolicy, StackConfig};
 
 use crate::draw;
 use crate::foreign::ForeignConfig;
@@ -105,6 +105,13 @@ impl HostPlan {
             config.park_after = after;
         }
     }
+
+    /// Has this host, if it runs Crore's TCP, answer every SYN by a cookie.
+    fn answer_with_cookies(&mut self) {
+        if let StackPlan::Crore(config) = &mut self.stack {
+            config.syn_cookies = CookiePolicy::Always;
+        }
+    }
 }
 
 /// Which TCP a host runs.
@@ -170,6 +177,15 @@ impl Scenario {
         let mut drawn = Prng::stream(seed, 102);
         for host in &mut scenario.hosts {
             host.park_after(drawn.pick(&[None, Some(Duration::ZERO), Some(Duration::from_secs(1))]));
+        }
+        // Not where the acknowledgment may be lost that completes a handshake: the
+        // host would never hear of a client that waits for its first word.
+        if scenario.delivers_all() {
+            for host in &mut scenario.hosts {
+                if drawn.chance(0.4) {
+                    host.answer_with_cookies();
+                }
+            }
         }
         let count = match kind {
             Kind::SequenceWrap => 1,
@@ -255,6 +271,13 @@ impl Scenario {
                 .hosts
                 .iter()
                 .all(|host| host.rx.is_none() && host.tx.is_none())
+    }
+
+    /// Whether all frames arrive, once and in order, however late; until the
+    /// link goes down, if it does.
+    fn delivers_all(&self) -> bool {
+        let calm = |host: &HostPlan| host.rx.is_none() && host.tx.is_none();
+        self.hosts.iter().all(calm) && self.link.when_full == WhenFull::Refuse && self.kind != Kind::Hostile
     }
 
     /// Whether each connection is carried through by both of its applications.

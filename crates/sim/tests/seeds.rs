@@ -76,6 +76,26 @@ fn resets_and_early_closes_leave_nothing_behind() {
     play(Kind::Abort, 0..30);
 }
 
+/// A share of the seeds has a host that answers every SYN by a cookie, where no
+/// acknowledgment can be lost that would complete it.
+#[test]
+fn connections_that_are_opened_by_a_cookie_are_like_all_others() {
+    let kinds = [
+        Kind::Calm,
+        Kind::TinyWindows,
+        Kind::SequenceWrap,
+        Kind::HalfClose,
+        Kind::Abort,
+        Kind::Blackhole,
+        Kind::DryPool,
+        Kind::ForeignClient,
+    ];
+    for kind in kinds {
+        let by_cookie = total(&play(kind, 16..40), |r| r.cookies);
+        assert!(by_cookie > 0, "{kind:?}: some were");
+    }
+}
+
 #[test]
 fn a_link_that_goes_down_for_ever_ends_every_connection() {
     let reports = play(Kind::Blackhole, 0..20);

@@ -25,6 +25,8 @@ pub struct StackConfig {
     /// After how long without data an idle connection is parked; zero: at once;
     /// none: not before the pool of active ones is used up. Default 1 s.
     pub park_after: Option<Duration>,
+    /// When a SYN is answered without remembering it. Default [`CookiePolicy::Overflow`].
+    pub syn_cookies: CookiePolicy,
     /// Entries of the neighbour cache. Default 4,096.
     pub max_neighbors: u32,
     /// Bytes of received data that connections may hold together, in order and
@@ -61,6 +63,7 @@ impl Default for StackConfig {
             max_connections: 65_536,
             max_active: 65_536,
             park_after: Some(Duration::from_secs(1)),
+            syn_cookies: CookiePolicy::default(),
             max_neighbors: 4_096,
             receive_budget: 1 << 30,
             resets_per_second: 10_000,
@@ -74,6 +77,19 @@ impl Default for StackConfig {
             tcp: crore_tcp::Config::default(),
         }
     }
+}
+
+/// When a SYN is answered by a cookie ([`crore_tcp::SynCookies`]), which takes no
+/// record until the peer has shown that it is where it says it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum CookiePolicy {
+    /// Never: beyond the listener's backlog a SYN is dropped.
+    Never,
+    /// Beyond the listener's backlog, and when handshakes fill the last records.
+    #[default]
+    Overflow,
+    /// Always.
+    Always,
 }
 
 /// What is wrong with a [`StackConfig`].

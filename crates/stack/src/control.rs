@@ -135,8 +135,7 @@ impl ControlQueue {
         }
     }
 
-    /// Owes a segment of no connection, or of one that is no more than its
-    /// record: a reset, a SYN-ACK.
+    /// Owes a segment of no connection: a reset.
     pub(crate) fn segment(&mut self, link: &Link, tuple: &FourTuple, segment: &Segment, hop_limit: u8) {
         let ip = IpEmit {
             src: tuple.local_addr,
@@ -416,8 +415,8 @@ impl Stack {
         });
     }
 
-    /// Writes what the control plane owes; returns how many frames.
-    pub(crate) fn transmit_control<N: Nic>(&mut self, now: Instant, nic: &mut N) -> usize {
+    /// Writes at most `most` of the frames that the control plane owes; returns how many.
+    pub(crate) fn transmit_control<N: Nic>(&mut self, now: Instant, nic: &mut N, most: usize) -> usize {
         if self.neighbors.has_pending() {
             self.solicit_neighbors(now);
         }
@@ -426,7 +425,9 @@ impl Stack {
             .drops
             .count_many(DropReason::ControlQueueFull, overflowed);
         let mut sent = 0;
-        while let Some(owed) = self.control.owed.front() {
+        while sent < most
+            && let Some(owed) = self.control.owed.front()
+        {
             let Some(buf) = nic.reserve(owed.frame_len()) else {
                 self.counters.tx_dry += 1;
                 break;

@@ -40,6 +40,10 @@ pub struct Counters {
     /// How often a transmit buffer was wanted and not to be had; what was to be
     /// sent is sent later.
     pub tx_dry: u64,
+    /// SYNs that were answered by a cookie, and not remembered.
+    pub cookies_sent: u64,
+    /// Cookies that came back, and became connections.
+    pub cookies_accepted: u64,
     /// Idle connections put away into their records.
     pub parked: u64,
     /// Parked connections taken into the pool again.

@@ -5,43 +5,59 @@
 //! section 3.4 (the SYN cache).
 //!
 //! Always true: a SYN costs one record and one small answer, no place in the
-//! pool and no memory of its own; a listener has at most `backlog` of them.
+//! pool and no memory of its own; a listener has at most `backlog` of them, and
+//! beyond those a SYN costs the answer alone (see `cookies`).
 
-use crore_base::{DropReason, Duration, FourTuple, Instant, MacAddr, SeqNum};
+use crore_base::{DropReason, Duration, Instant, SeqNum};
 use crore_tcp::HalfOpen;
-use crore_wire::{Link, Segment};
 
-use crate::Stack;
 use crate::fifo::Fifo;
 use crate::input::Pending;
+use crate::listener::Door;
 use crate::neighbor::Resolution;
 use crate::slots::HANDSHAKE_LISTS;
+use crate::{CookiePolicy, Stack};
 
 /// Handshakes dealt with in one call, at most, when their time has come.
 const EXPIRE: usize = 128;
 
 impl Stack {
-    /// A SYN for a listener.
+    /// A SYN for a listener. `iss_above` is set when it follows a connection in
+    /// TIME-WAIT, whose record was just given up for it.
     pub(crate) fn on_syn(
         &mut self,
         now: Instant,
         pending: &Pending,
+        listener: Door,
         iss_above: Option<SeqNum>,
     ) -> Result<(), DropReason> {
         let tuple = pending.tuple;
+        if self.syn_acks.is_full() {
+            return Err(DropReason::HandshakeQueueFull);
+        }
         if self.routes.next_hop(tuple.remote_addr).is_none() {
             return Err(DropReason::NoRoute);
         }
-        let listener = self
-            .listeners
-            .find(tuple.local_addr, tuple.local_port)
-            .ok_or(DropReason::NoSuchConnection)?;
-        if listener.half_open >= listener.backlog {
-            return Err(DropReason::BacklogFull);
+        // A record that was given up for this SYN is there for it; and only a
+        // number of our own choice surely lies above the old ones.
+        if iss_above.is_none() {
+            match self.cookies.policy {
+                CookiePolicy::Always => return self.answer_with_cookie(now, pending),
+                CookiePolicy::Overflow if listener.is_full => return self.answer_with_cookie(now, pending),
+                CookiePolicy::Never if listener.is_full => return Err(DropReason::BacklogFull),
+                CookiePolicy::Never | CookiePolicy::Overflow => {}
+            }
         }
-        let id = listener.id;
-        if self.slots.is_full() {
-            self.recycle_time_wait();
+        if self.slots.is_full() && !self.recycle_time_wait() {
+            // If nothing but other handshakes is in the way, this one need not
+            // wait for them to fail.
+            let may_come =
+                self.cookies.policy != CookiePolicy::Never && self.slots.least_handshake().is_some();
+            return if may_come {
+                self.answer_with_cookie(now, pending)
+            } else {
+                Err(DropReason::ConnectionsExhausted)
+            };
         }
         let mut iss = self.isn.iss(now, &tuple);
         if let Some(above) = iss_above
@@ -50,15 +66,15 @@ impl Stack {
             // Far enough above that no old segment in flight can look new.
             iss = above + 65_535 + 1;
         }
-        let half = HalfOpen::new(&self.tcp, now, iss, &pending.segment, id.0);
+        let half = HalfOpen::new(&self.tcp, now, iss, &pending.segment, listener.id.0);
         let slot = self
             .slots
             .insert_half_open(&tuple, half)
             .ok_or(DropReason::ConnectionsExhausted)?;
-        self.listeners.handshake_began(id);
+        self.listeners.handshake_began(listener.id);
         self.flows.insert(pending.hash, slot);
         self.note_peak();
-        self.send_syn_ack(now, &tuple, &half, pending.src_mac);
+        self.owe_syn_ack(now, &tuple, &half, pending.src_mac);
         Ok(())
     }
 
@@ -86,8 +102,12 @@ impl Stack {
             return Ok(());
         }
         if flags.has_syn() && !flags.has_ack() && segment.seq == half.irs() {
-            self.send_syn_ack(now, &pending.tuple, half, pending.src_mac);
-            return Err(DropReason::Duplicate);
+            let owed = self.owe_syn_ack(now, &pending.tuple, half, pending.src_mac);
+            return Err(if owed {
+                DropReason::Duplicate
+            } else {
+                DropReason::HandshakeQueueFull
+            });
         }
         if !flags.has_ack() {
             return Err(DropReason::MissingAck);
@@ -105,17 +125,15 @@ impl Stack {
         self.on_active(now, index, pending)
     }
 
-    fn send_syn_ack(&mut self, now: Instant, tuple: &FourTuple, half: &HalfOpen, to: MacAddr) {
-        let path = self.path_to(tuple.remote_addr);
-        let mut segment: Segment = half.syn_ack(&self.tcp, now, self.isn.ts_offset(tuple), path);
-        segment.src_port = tuple.local_port;
-        segment.dst_port = tuple.remote_port;
-        let link = Link {
-            src: self.mac,
-            dst: to,
+    /// Gives up the handshake that is least likely to be gone on with, to make a
+    /// record free; whether there was one.
+    pub(crate) fn evict_handshake(&mut self) -> bool {
+        let Some(slot) = self.slots.least_handshake() else {
+            return false;
         };
-        self.control
-            .segment(&link, tuple, &segment, self.config.hop_limit);
+        self.counters.drops.count(DropReason::HandshakeEvicted);
+        self.delete(slot);
+        true
     }
 
     /// Sends SYN-ACKs again whose time has come, and ends the handshakes that
@@ -154,8 +172,10 @@ impl Stack {
         };
         let mut hint = None;
         // A next hop that has to be asked for first will be known next time.
-        if let Resolution::Known(mac) = self.neighbors.resolve(now, next_hop, &mut hint) {
-            self.send_syn_ack(now, &tuple, &half, mac);
+        if let Resolution::Known(mac) = self.neighbors.resolve(now, next_hop, &mut hint)
+            && !self.owe_syn_ack(now, &tuple, &half, mac)
+        {
+            self.counters.drops.count(DropReason::HandshakeQueueFull);
         }
     }
 

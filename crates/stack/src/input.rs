@@ -194,6 +194,11 @@ impl Stack {
         let Some(slot) = found else {
             return self.on_miss(now, pending, None);
         };
+        if pending.segment.flags.has_syn()
+            && let Some(iss_above) = self.reopens(now, slot, &pending.segment)
+        {
+            return self.on_reopen(now, slot, pending, iss_above);
+        }
         match self.activate(now, slot) {
             Some(index) => self.on_active(now, index, pending),
             None => match self.slots.record(slot).and_then(|record| record.half_open()) {
@@ -244,7 +249,10 @@ impl Stack {
                 self.touch(index);
                 Err(reason)
             }
-            Disposition::Reopen { iss_above } => self.on_reopen(now, index, pending, iss_above),
+            Disposition::Reopen { iss_above } => {
+                let slot = active.slot;
+                self.on_reopen(now, slot, pending, iss_above)
+            }
         }
     }
 
@@ -256,7 +264,7 @@ impl Stack {
     fn on_reopen(
         &mut self,
         now: Instant,
-        index: u32,
+        slot: u32,
         pending: &mut Pending,
         iss_above: SeqNum,
     ) -> Result<(), DropReason> {
@@ -266,12 +274,15 @@ impl Stack {
             ..
         } = pending.tuple;
         let listened = self.listeners.find(local_addr, local_port).is_some();
-        let Some(active) = self.slots.pool.get(index) else {
-            return Ok(());
-        };
-        let slot = active.slot;
-        if !listened || active.conn.readable() > 0 {
+        let active = self
+            .slots
+            .active_index(slot)
+            .and_then(|index| self.slots.pool.get(index));
+        if !listened || active.is_some_and(|active| active.conn.readable() > 0) {
             return Err(DropReason::SynInConnection);
+        }
+        if self.syn_acks.is_full() {
+            return Err(DropReason::HandshakeQueueFull);
         }
         if let Some(record) = self.slots.record(slot)
             && record.is_held()
@@ -296,17 +307,20 @@ impl Stack {
         let flags = pending.segment.flags;
         //= rfc9293#section-3.10.7.2 (MUST)
         // LISTEN: a RST is ignored, an ACK earns a RST, a SYN begins a handshake.
-        let opens = flags.has_syn() && !flags.has_ack() && !flags.has_rst();
-        if opens
-            && self
-                .listeners
-                .find(pending.tuple.local_addr, pending.tuple.local_port)
-                .is_some()
-        {
-            return self.on_syn(now, pending, iss_above);
-        }
         if flags.has_rst() {
             return Err(DropReason::NoSuchConnection);
+        }
+        let FourTuple {
+            local_addr,
+            local_port,
+            ..
+        } = pending.tuple;
+        if let Some(listener) = self.listeners.find(local_addr, local_port) {
+            match (flags.has_syn(), flags.has_ack()) {
+                (true, false) => return self.on_syn(now, pending, listener, iss_above),
+                (false, true) if self.cookies.are_out(now) => return self.on_cookie(now, pending, listener),
+                _ => {}
+            }
         }
         self.on_stray(now, pending, DropReason::NoSuchConnection)
     }
@@ -319,8 +333,17 @@ impl Stack {
         pending: &Pending,
         reason: DropReason,
     ) -> Result<(), DropReason> {
+        if self.owe_reset(now, pending) {
+            Err(reason)
+        } else {
+            Err(DropReason::ReplyRateLimited)
+        }
+    }
+
+    /// Owes a reset for a segment, if there is to be one; whether the limit allowed it.
+    pub(crate) fn owe_reset(&mut self, now: Instant, pending: &Pending) -> bool {
         if !self.reset_limit.allow(now) {
-            return Err(DropReason::ReplyRateLimited);
+            return false;
         }
         if let Some(reset) = reset_for(&pending.segment, pending.payload.len()) {
             let link = Link {
@@ -331,7 +354,7 @@ impl Stack {
                 .segment(&link, &pending.tuple, &reset, self.config.hop_limit);
             self.counters.resets_out += 1;
         }
-        Err(reason)
+        true
     }
 
     //= rfc5927#section-4.1 (SHOULD)

@@ -9,11 +9,13 @@
 //! Where to look: `input` takes a burst apart, `output` puts frames together,
 //! `control` is the built-in control plane (ARP, neighbour discovery, ICMP),
 //! `socket` has the application's calls, `flow_table` finds a connection by
-//! its four-tuple, `timer_wheel` wakes it, `sweep` finds those that have long been silent, `neighbor` knows Ethernet addresses.
+//! its four-tuple, `handshake` remembers the SYNs that came, `cookies` has the
+//! peers remember those that are too many, `syn_ack` answers both, `timer_wheel` wakes it, `sweep` finds those that have long been silent, `neighbor` knows Ethernet addresses.
 #![forbid(unsafe_code)]
 
 mod config;
 mod control;
+mod cookies;
 mod counters;
 mod event;
 mod fifo;
@@ -34,10 +36,11 @@ mod slots;
 mod socket;
 mod stack;
 mod sweep;
+mod syn_ack;
 mod time_wait;
 mod timer_wheel;
 
-pub use config::{ConfigError, StackConfig};
+pub use config::{ConfigError, CookiePolicy, StackConfig};
 pub use counters::Counters;
 pub use crore_tcp::{CloseReason, Read, State};
 pub use event::{ConnectError, Event, ListenError, SocketError};

@@ -13,6 +13,14 @@ pub(crate) struct Listener {
     pub(crate) half_open: u32,
 }
 
+/// What a newcomer finds at a listener.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Door {
+    pub(crate) id: ListenerId,
+    /// As many handshakes are under way as may be.
+    pub(crate) is_full: bool,
+}
+
 /// All listeners of a stack. There are few, so a scan over those of one port is
 /// short; a hash from the port keeps a SYN for another port from scanning all.
 #[derive(Default)]
@@ -55,7 +63,7 @@ impl Listeners {
 
     /// The listener for a SYN to `addr` and `port`: the one on just this
     /// address before the one on all addresses of the family.
-    pub(crate) fn find(&mut self, addr: IpAddr, port: u16) -> Option<&mut Listener> {
+    pub(crate) fn find(&self, addr: IpAddr, port: u16) -> Option<Door> {
         if !self.ports.get(port) {
             return None;
         }
@@ -68,8 +76,11 @@ impl Listeners {
                 l.addr.port() == port && l.addr.ip().is_unspecified() && l.addr.is_ipv4() == addr.is_ipv4()
             })
         };
-        let at = exact.or_else(wildcard)?;
-        Some(&mut self.list[at])
+        let listener = self.list.get(exact.or_else(wildcard)?)?;
+        Some(Door {
+            id: listener.id,
+            is_full: listener.half_open >= listener.backlog,
+        })
     }
 
     pub(crate) fn handshake_began(&mut self, id: ListenerId) {
@@ -117,7 +128,7 @@ mod tests {
         let mut listeners = Listeners::default();
         let any = listeners.add("0.0.0.0:80".parse().unwrap(), 8).unwrap();
         let one = listeners.add("10.0.0.1:80".parse().unwrap(), 8).unwrap();
-        let mut find = |addr: &str, port| listeners.find(addr.parse().unwrap(), port).map(|l| l.id);
+        let find = |addr: &str, port| listeners.find(addr.parse().unwrap(), port).map(|l| l.id);
         assert_eq!(find("10.0.0.1", 80), Some(one), "exact");
         assert_eq!(find("10.0.0.2", 80), Some(any), "wildcard");
         assert_eq!(find("fd00::1", 80), None, "0.0.0.0 does not listen on IPv6");

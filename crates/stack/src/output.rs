@@ -4,7 +4,8 @@
 //!
 //! Always true: a connection's state moves on only after a buffer was had, so a
 //! dry pool or a full ring loses nothing; each connection sends at most
-//! [`QUOTA`] segments before the others have had their turn.
+//! [`QUOTA`] segments before the others have had their turn; data, handshakes
+//! and the control plane each have a budget of their own.
 
 use crore_base::{DropReason, Instant};
 use crore_nic::{Nic, TxMeta};
@@ -17,6 +18,17 @@ use crate::{Stack, State};
 const QUOTA: usize = 64;
 /// Segments that one call sends at most, so that reception comes round again.
 const TURN: usize = 256;
+
+/// Where there are too few buffers for all, data has them but for one handshake
+/// reply and one control frame for so many frames of it: it keeps nobody from
+/// connecting or from being resolved, and a flood takes no more than that from it.
+const SHARE: usize = 8;
+/// Data frames for which a share may be outstanding, at most.
+const SHARED: usize = 8 * SHARE;
+/// Handshake replies, and as many control frames, that one call sends after the
+/// data: what a turn can bring in, so that a flood of either is answered as long
+/// as there is room for it, and takes none of the data's.
+const AFTER: usize = 64;
 
 /// How far a connection's transmission got.
 enum Sent {
@@ -35,7 +47,18 @@ impl Stack {
     /// returns how many frames that were. What finds no buffer stays owed.
     pub fn poll_transmit<N: Nic>(&mut self, now: Instant, nic: &mut N) -> usize {
         self.grant_wishes(now);
-        let mut sent = self.transmit_control(now, nic);
+        let share = self.unshared / SHARE;
+        let first = self.transmit_control(now, nic, share) + self.transmit_syn_acks(nic, share);
+        let data = self.transmit_ready(now, nic);
+        self.unshared = (self.unshared % SHARE + data).min(SHARED);
+        let after = self.transmit_control(now, nic, AFTER) + self.transmit_syn_acks(nic, AFTER);
+        nic.flush(now);
+        first + data + after
+    }
+
+    /// Writes what connections have to send; returns how many frames.
+    fn transmit_ready<N: Nic>(&mut self, now: Instant, nic: &mut N) -> usize {
+        let mut sent = 0;
         // Each of those that are ready now gets one turn; those that become
         // ready, or stay so, meanwhile come after them or in the next call.
         for _ in 0..self.ready.len() {
@@ -58,7 +81,6 @@ impl Stack {
             };
             self.after_turn(index, again);
         }
-        nic.flush(now);
         sent
     }
 

@@ -112,6 +112,12 @@ impl Slots {
         self.handshakes[list_of(half)].remove(&mut self.records, slot);
     }
 
+    /// The handshake that is least likely to be gone on with: of those whose
+    /// SYN-ACK was sent again most often, the oldest.
+    pub(crate) fn least_handshake(&self) -> Option<u32> {
+        self.handshakes.iter().rev().find_map(Fifo::front)
+    }
+
     /// Makes a record active whose connection was parked, or in its handshake.
     /// The caller has asked whether the pool is full.
     pub(crate) fn activate(&mut self, slot: u32, active: Active) -> u32 {

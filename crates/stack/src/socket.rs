@@ -13,7 +13,8 @@ use crate::{CloseReason, ConnId, ConnectError, Event, ListenError, ListenerId, S
 impl Stack {
     /// Listens on `addr`; an unspecified address (`0.0.0.0`, `::`) stands for
     /// all of this host's addresses of that family. `backlog` bounds the
-    /// handshakes that may be under way at once; a SYN beyond it is dropped.
+    /// handshakes that are remembered at once; a SYN beyond it is answered by a
+    /// cookie, or dropped ([`crate::StackConfig::syn_cookies`]).
     pub fn listen(&mut self, addr: SocketAddr, backlog: u32) -> Result<ListenerId, ListenError> {
         if !addr.ip().is_unspecified() && !self.routes.is_ours(addr.ip()) {
             return Err(ListenError::NotOurAddress);

@@ -9,6 +9,7 @@ use crore_tcp::IsnGenerator;
 use crore_wire::TxChecksum;
 
 use crate::control::ControlQueue;
+use crate::cookies::Cookies;
 use crate::flow_table::{FlowHasher, FlowTable};
 use crate::input::Scratch;
 use crate::listener::Listeners;
@@ -21,6 +22,7 @@ use crate::record::Record;
 use crate::route::Routes;
 use crate::slots::Slots;
 use crate::sweep::Sweep;
+use crate::syn_ack::SynAckQueue;
 use crate::timer_wheel::TimerWheel;
 use crate::{ConfigError, Counters, Event, ListenerId, StackConfig, State};
 
@@ -60,6 +62,10 @@ pub struct Stack {
     pub(crate) ended: VecDeque<Event>,
     pub(crate) sweep: Sweep,
     pub(crate) control: ControlQueue,
+    pub(crate) syn_acks: SynAckQueue,
+    pub(crate) cookies: Cookies,
+    /// Data frames sent for which the others have not had their share.
+    pub(crate) unshared: usize,
     pub(crate) reset_limit: RateLimit,
     pub(crate) echo_limit: RateLimit,
     /// Bytes of received data that connections hold.
@@ -116,6 +122,9 @@ impl Stack {
             ended: VecDeque::new(),
             sweep: Sweep::new(&config),
             control,
+            syn_acks: SynAckQueue::new(),
+            cookies: Cookies::new(config.syn_cookies, derive_key(key, Purpose::Cookies)),
+            unshared: 0,
             reset_limit: RateLimit::new(config.resets_per_second),
             echo_limit: RateLimit::new(config.echo_replies_per_second),
             received_held: 0,
@@ -168,6 +177,7 @@ impl Stack {
             || !self.events.is_empty()
             || !self.ended.is_empty()
             || !self.control.is_empty()
+            || !self.syn_acks.is_empty()
             || !self.wishes.is_empty()
     }
 
@@ -305,6 +315,7 @@ enum Purpose {
     Flows = 2,
     Ports = 3,
     Neighbors = 4,
+    Cookies = 5,
 }
 
 /// A key of its own for each purpose, so that what shows on the wire of one

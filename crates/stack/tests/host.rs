@@ -5,7 +5,7 @@ mod support;
 use crore_base::{DropReason, Duration, MacAddr};
 use crore_nic::Nic;
 use crore_nic::sim::{LinkConfig, link};
-use crore_stack::{CloseReason, ConnId, Event, ListenerId, State};
+use crore_stack::{CloseReason, ConnId, CookiePolicy, Event, ListenerId, State};
 use support::{Host, MOMENT, World};
 
 #[test]
@@ -90,7 +90,7 @@ fn a_neighbour_that_does_not_answer_ends_the_open() {
 
 #[test]
 fn a_full_backlog_drops_the_syn_and_goes_on_when_there_is_room() {
-    let mut world = World::new(false, |_| {});
+    let mut world = World::new(false, |c| c.syn_cookies = CookiePolicy::Never);
     world
         .server
         .stack

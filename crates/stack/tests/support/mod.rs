@@ -1,10 +1,19 @@
 //! Two hosts on a simulated link.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-use crore_base::{Duration, Instant};
-use crore_nic::sim::{Link, LinkConfig, SimNic, link};
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use crore_base::{Duration, Instant, MacAddr, RxChecksum, SeqNum, WindowScale};
+use crore_netbuf::Chunk;
+use crore_nic::sim::{End, Link, LinkConfig, SimNic, link};
 use crore_nic::{Nic, RxFrame};
 use crore_stack::{CloseReason, ConnId, Event, Read, Stack, StackConfig};
+use crore_wire::{
+    Flags, IpEmit, Link as EthernetLink, Packet, Segment, TcpOptions, Timestamps, TxChecksum, emit_tcp,
+    parse, tcp_headers_len,
+};
 
 pub(crate) struct Host {
     pub(crate) stack: Stack,
@@ -88,6 +97,15 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(v6: bool, tune: impl FnOnce(&mut StackConfig)) -> Self {
+        Self::of(v6, |_| {}, tune)
+    }
+
+    /// A world whose client and server are set by one function each.
+    pub(crate) fn of(
+        v6: bool,
+        tune_client: impl FnOnce(&mut StackConfig),
+        tune: impl FnOnce(&mut StackConfig),
+    ) -> Self {
         let (a, b) = link(LinkConfig::default());
         let wire = a.link();
         let (client, server) = if v6 {
@@ -96,7 +114,7 @@ impl World {
             ("10.0.0.1", "10.0.0.2")
         };
         Self {
-            client: Host::new(a, &[client], 1, |_| {}),
+            client: Host::new(a, &[client], 1, tune_client),
             server: Host::new(b, &[server], 2, tune),
             link: wire,
             now: Instant::from_millis(1),
@@ -129,6 +147,107 @@ impl World {
             .stack
             .connect(self.now, None, remote.parse().unwrap())
             .expect("a slot and a port")
+    }
+}
+
+/// Somebody on the link who sends whatever segments it likes to the server at
+/// 10.0.0.2, and sees what comes back.
+pub(crate) struct Stranger {
+    link: Link,
+    seen: Rc<RefCell<Vec<Segment>>>,
+}
+
+impl Stranger {
+    pub(crate) fn new(world: &World) -> Self {
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let tap = Rc::clone(&seen);
+        world.link.set_tap(Some(Box::new(move |tapped| {
+            let parsed = parse(tapped.frame, RxChecksum::Unknown).expect("what is sent can be received");
+            if let (End::Right, Packet::Tcp { segment, .. }) = (tapped.from, parsed.packet) {
+                tap.borrow_mut().push(segment);
+            }
+        })));
+        Self {
+            link: world.link.clone(),
+            seen,
+        }
+    }
+
+    /// What the server has sent since the last call, to anybody.
+    pub(crate) fn seen(&self) -> Vec<Segment> {
+        self.seen.borrow_mut().drain(..).collect()
+    }
+
+    /// Sends `segment` to the server as if from 10.0.0.`host`.
+    pub(crate) fn send(&self, now: Instant, host: u8, segment: &Segment, payload: &[u8]) {
+        self.link
+            .inject(End::Left, now, forged_frame(host, segment, payload));
+    }
+}
+
+/// A frame for the server at 10.0.0.2 that claims to be from 10.0.0.`host`.
+pub(crate) fn forged_frame(host: u8, segment: &Segment, payload: &[u8]) -> Chunk {
+    let link = EthernetLink {
+        src: MacAddr([2, 0, 0, 0, 0, 9]),
+        dst: MacAddr([2, 0, 0, 0, 0, 2]),
+    };
+    let ip = IpEmit {
+        src: IpAddr::from([10, 0, 0, host]),
+        dst: IpAddr::from([10, 0, 0, 2]),
+        hop_limit: 64,
+        ecn: 0,
+        ident: 0,
+    };
+    let headers = tcp_headers_len(&ip, segment);
+    let mut frame = vec![0; headers + payload.len()];
+    frame[headers..].copy_from_slice(payload);
+    emit_tcp(
+        &mut frame,
+        &link,
+        &ip,
+        segment,
+        payload.len(),
+        TxChecksum::Software,
+    );
+    Chunk::copy_from(&frame)
+}
+
+/// A SYN to port 80 with all options.
+pub(crate) fn syn(src_port: u16, seq: u32) -> Segment {
+    Segment {
+        src_port,
+        dst_port: 80,
+        seq: SeqNum(seq),
+        flags: Flags::SYN,
+        window: 20_000,
+        options: TcpOptions {
+            mss: Some(1460),
+            window_scale: Some(WindowScale::new(6)),
+            sack_permitted: true,
+            timestamps: Some(Timestamps { value: 100, echo: 0 }),
+            ..TcpOptions::default()
+        },
+        ..Segment::default()
+    }
+}
+
+/// What an honest peer answers to `segment`, which carried nothing but its flags.
+pub(crate) fn answer(segment: &Segment, flags: Flags) -> Segment {
+    Segment {
+        src_port: segment.dst_port,
+        dst_port: segment.src_port,
+        seq: segment.ack,
+        ack: segment.seq + segment.sequence_len(0),
+        flags,
+        window: 20_000,
+        options: TcpOptions {
+            timestamps: segment.options.timestamps.map(|theirs| Timestamps {
+                value: theirs.echo.wrapping_add(1),
+                echo: theirs.value,
+            }),
+            ..TcpOptions::default()
+        },
+        ..Segment::default()
     }
 }
 

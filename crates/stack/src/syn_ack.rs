@@ -1,0 +1,105 @@
+//! SYN-ACKs on their way out: a queue and a budget of their own, apart from data
+//! and from the control plane, so that a flood of SYNs fills this and nothing else.
+//!
+//! Read first: DESIGN section 4 (separate budgets).
+//!
+//! Always true: at most [`QUEUE_MAX`] wait, in memory that was taken at the
+//! start; a SYN that would be one too many is dropped before it costs anything.
+
+use std::collections::VecDeque;
+
+use crore_base::{FourTuple, Instant, MacAddr};
+use crore_nic::{Nic, TxMeta};
+use crore_tcp::HalfOpen;
+use crore_wire::{ETHERNET_HEADER, IpEmit, Link, Segment, TxChecksum, emit_tcp, tcp_headers_len};
+
+use crate::Stack;
+
+/// SYN-ACKs that wait for a transmit buffer: what two turns of the loop can
+/// bring in bursts that hold nothing but SYNs, twice.
+const QUEUE_MAX: usize = 256;
+
+/// A SYN-ACK that is owed.
+struct SynAck {
+    to: MacAddr,
+    tuple: FourTuple,
+    segment: Segment,
+}
+
+/// Those that wait.
+pub(crate) struct SynAckQueue(VecDeque<SynAck>);
+
+impl SynAckQueue {
+    pub(crate) fn new() -> Self {
+        Self(VecDeque::with_capacity(QUEUE_MAX))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.len() >= QUEUE_MAX
+    }
+}
+
+impl Stack {
+    /// Owes the SYN-ACK of `half` to the station `to`. Whether there was room for it.
+    pub(crate) fn owe_syn_ack(
+        &mut self,
+        now: Instant,
+        tuple: &FourTuple,
+        half: &HalfOpen,
+        to: MacAddr,
+    ) -> bool {
+        if self.syn_acks.is_full() {
+            return false;
+        }
+        let path = self.path_to(tuple.remote_addr);
+        let mut segment = half.syn_ack(&self.tcp, now, self.isn.ts_offset(tuple), path);
+        segment.src_port = tuple.local_port;
+        segment.dst_port = tuple.remote_port;
+        self.syn_acks.0.push_back(SynAck {
+            to,
+            tuple: *tuple,
+            segment,
+        });
+        true
+    }
+
+    /// Writes at most `most` of the SYN-ACKs that are owed; returns how many.
+    pub(crate) fn transmit_syn_acks<N: Nic>(&mut self, nic: &mut N, most: usize) -> usize {
+        let mut sent = 0;
+        while sent < most
+            && let Some(SynAck { to, tuple, segment }) = self.syn_acks.0.front()
+        {
+            let link = Link {
+                src: self.mac,
+                dst: *to,
+            };
+            let ip = IpEmit {
+                src: tuple.local_addr,
+                dst: tuple.remote_addr,
+                hop_limit: self.config.hop_limit,
+                ecn: 0,
+                ident: 0,
+            };
+            let Some(buf) = nic.reserve(tcp_headers_len(&ip, segment)) else {
+                self.counters.tx_dry += 1;
+                break;
+            };
+            let len = emit_tcp(buf, &link, &ip, segment, 0, TxChecksum::Software);
+            let meta = TxMeta {
+                l2_len: ETHERNET_HEADER as u8,
+                ..TxMeta::default()
+            };
+            nic.commit(len, meta);
+            self.counters.segments_out += 1;
+            self.counters.tx_frames += 1;
+            self.counters.tx_bytes += len as u64;
+            self.syn_acks.0.pop_front();
+            sent += 1;
+        }
+        sent
+    }
+}
