@@ -7,7 +7,7 @@ use crore_base::{DropReason, Duration, Instant, MacAddr, RxChecksum, SeqNum};
 use crore_nic::{Capabilities, Nic, RxFrame, TxMeta};
 use crore_stack::{ConnId, CookiePolicy, Event, Stack, StackConfig, State};
 use crore_wire::{Flags, Packet, Segment, parse};
-use support::{Host, MOMENT, Stranger, World, answer, forged_frame, syn};
+use support::{Host, MOMENT, Stranger, World, answer, arp_frame, forged_frame, syn};
 
 const ANY: &str = "0.0.0.0:80";
 const SERVER: &str = "10.0.0.2:80";
@@ -362,6 +362,11 @@ fn a_flood_of_syns_takes_an_eighth_of_scarce_buffers_and_all_that_data_leaves() 
     let mut stack = Stack::new(config, &nic.capabilities, [3; 16]).unwrap();
     stack.listen(ANY.parse().unwrap(), 4).unwrap();
     let mut now = Instant::from_millis(1);
+    let frame = RxFrame {
+        data: arp_frame(7),
+        checksum: RxChecksum::Unknown,
+    };
+    stack.on_burst(now, &mut vec![frame]);
     sent(&mut stack, &mut nic, now, 100);
     // One connection, whose peer's address is known.
     let mut first = syn(4000, 1);
@@ -375,23 +380,6 @@ fn a_flood_of_syns_takes_an_eighth_of_scarce_buffers_and_all_that_data_leaves() 
     assert_eq!(stack.state(conn), Some(State::Established));
     stack.write(conn, &[0; 1_000_000]).unwrap();
     sent(&mut stack, &mut nic, now, 100);
-    let mut arp = vec![0; crore_wire::ARP_FRAME_LEN];
-    let reply = crore_wire::Arp {
-        operation: crore_wire::ArpOperation::Reply,
-        sender_mac: MacAddr([2, 0, 0, 0, 0, 9]),
-        sender_ip: [10, 0, 0, 7].into(),
-        target_mac: nic.capabilities.mac,
-        target_ip: [10, 0, 0, 2].into(),
-    };
-    let link = crore_wire::Link {
-        src: reply.sender_mac,
-        dst: reply.target_mac,
-    };
-    crore_wire::emit_arp(&mut arp, &link, &reply).unwrap();
-    let data = crore_netbuf::Chunk::copy_from(&arp);
-    let checksum = RxChecksum::Unknown;
-    stack.on_burst(now, &mut vec![RxFrame { data, checksum }]);
-
     let (mut replies, mut payload) = (0, 0);
     for turn in 0..100u16 {
         now += Duration::from_micros(10);

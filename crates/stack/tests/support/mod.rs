@@ -11,8 +11,8 @@ use crore_nic::sim::{End, Link, LinkConfig, SimNic, link};
 use crore_nic::{Nic, RxFrame};
 use crore_stack::{CloseReason, ConnId, Event, Read, Stack, StackConfig};
 use crore_wire::{
-    Flags, IpEmit, Link as EthernetLink, Packet, Segment, TcpOptions, Timestamps, TxChecksum, emit_tcp,
-    parse, tcp_headers_len,
+    ARP_FRAME_LEN, Arp, ArpOperation, Flags, IpEmit, Link as EthernetLink, Packet, Segment, TcpOptions,
+    Timestamps, TxChecksum, emit_arp, emit_tcp, parse, tcp_headers_len,
 };
 
 pub(crate) struct Host {
@@ -150,6 +150,12 @@ impl World {
     }
 }
 
+const STRANGER: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
+const FROM_STRANGER: EthernetLink = EthernetLink {
+    src: STRANGER,
+    dst: MacAddr([2, 0, 0, 0, 0, 2]),
+};
+
 /// Somebody on the link who sends whatever segments it likes to the server at
 /// 10.0.0.2, and sees what comes back.
 pub(crate) struct Stranger {
@@ -178,6 +184,11 @@ impl Stranger {
         self.seen.borrow_mut().drain(..).collect()
     }
 
+    /// Makes 10.0.0.`host` known to the server, which can then send there by itself.
+    pub(crate) fn introduce(&self, now: Instant, host: u8) {
+        self.link.inject(End::Left, now, arp_frame(host));
+    }
+
     /// Sends `segment` to the server as if from 10.0.0.`host`.
     pub(crate) fn send(&self, now: Instant, host: u8, segment: &Segment, payload: &[u8]) {
         self.link
@@ -185,12 +196,22 @@ impl Stranger {
     }
 }
 
+/// The question for the server's address by which the server learns that of 10.0.0.`host`.
+pub(crate) fn arp_frame(host: u8) -> Chunk {
+    let arp = Arp {
+        operation: ArpOperation::Request,
+        sender_mac: STRANGER,
+        sender_ip: [10, 0, 0, host].into(),
+        target_mac: MacAddr::default(),
+        target_ip: [10, 0, 0, 2].into(),
+    };
+    let mut frame = vec![0; ARP_FRAME_LEN];
+    emit_arp(&mut frame, &FROM_STRANGER, &arp).expect("there is room");
+    Chunk::copy_from(&frame)
+}
+
 /// A frame for the server at 10.0.0.2 that claims to be from 10.0.0.`host`.
 pub(crate) fn forged_frame(host: u8, segment: &Segment, payload: &[u8]) -> Chunk {
-    let link = EthernetLink {
-        src: MacAddr([2, 0, 0, 0, 0, 9]),
-        dst: MacAddr([2, 0, 0, 0, 0, 2]),
-    };
     let ip = IpEmit {
         src: IpAddr::from([10, 0, 0, host]),
         dst: IpAddr::from([10, 0, 0, 2]),
@@ -203,7 +224,7 @@ pub(crate) fn forged_frame(host: u8, segment: &Segment, payload: &[u8]) -> Chunk
     frame[headers..].copy_from_slice(payload);
     emit_tcp(
         &mut frame,
-        &link,
+        &FROM_STRANGER,
         &ip,
         segment,
         payload.len(),
