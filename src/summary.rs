@@ -83,6 +83,10 @@ pub(crate) struct Summary {
     segments_out: u64,
     resets_in: u64,
     resets_out: u64,
+    /// The most connections that waited at once for the application to close
+    /// them, and those that were ended because they waited too long.
+    close_wait_peak: u64,
+    close_wait_ended: u64,
     cookies_sent: u64,
     cookies_accepted: u64,
     retransmits: u64,
@@ -150,6 +154,8 @@ impl Summary {
             segments_out: counters.segments_out,
             resets_in: counters.resets_in,
             resets_out: counters.resets_out,
+            close_wait_peak: counters.close_wait_peak,
+            close_wait_ended: counters.close_wait_ended,
             cookies_sent: counters.cookies_sent,
             cookies_accepted: counters.cookies_accepted,
             retransmits: counters.retransmits,

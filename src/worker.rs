@@ -141,6 +141,7 @@ fn drive<N: Nic, W: Work>(
         },
         next_publish: Instant::ZERO,
         hinted: false,
+        close_wait: CloseWaitAlarm::default(),
     };
     ready();
     while !shared.stopping() && !driver.shard.service().is_finished() {
@@ -168,6 +169,7 @@ struct Driver<'a, N: Nic, W: Work> {
     rest: Rest,
     next_publish: Instant,
     hinted: bool,
+    close_wait: CloseWaitAlarm,
 }
 
 impl<N: Nic, W: Work> Driver<'_, N, W> {
@@ -228,6 +230,13 @@ impl<N: Nic, W: Work> Driver<'_, N, W> {
             self.hinted = true;
             log::warn!("{}", checksum_hint(partial));
         }
+        if self.close_wait.rings(now, counters.close_wait_stuck) {
+            let application = std::thread::current()
+                .name()
+                .unwrap_or("the application")
+                .to_owned();
+            log::warn!("{}", close_wait_hint(&application, counters.close_wait_stuck));
+        }
         let live = Live {
             counters: counters.clone(),
             app: self.shard.service().counters(),
@@ -243,6 +252,35 @@ pub(crate) fn checksum_hint(count: u64) -> String {
         "{count} TCP segments came with a checksum that their sender left to an offload that never happened \
          (ping works, TCP does not); on the peer's end: ethtool -K <the peer's end> tx off"
     )
+}
+
+/// What to make of connections that their application does not close.
+fn close_wait_hint(application: &str, count: u64) -> String {
+    format!(
+        "{application}: {count} connections are in CLOSE-WAIT, and nothing has moved on them for 10 s: their \
+         peers have finished, and {application} does not close them; stack.close_wait_limit_seconds ends such ones"
+    )
+}
+
+/// When to tell of connections that wait for their application to close them.
+#[derive(Debug, Default)]
+struct CloseWaitAlarm {
+    not_before: Instant,
+}
+
+impl CloseWaitAlarm {
+    /// So many are no accident.
+    const MANY: u64 = 100;
+    const EVERY: Duration = Duration::from_secs(60);
+
+    /// Whether it is to be told now that `stuck` of them are.
+    fn rings(&mut self, now: Instant, stuck: u64) -> bool {
+        let rings = stuck >= Self::MANY && now >= self.not_before;
+        if rings {
+            self.not_before = now + Self::EVERY;
+        }
+        rings
+    }
 }
 
 /// What a core does while there is nothing to do.
@@ -375,5 +413,24 @@ impl<C: Client> Work for Asking<C> {
 
     fn report(&self, now: Instant) -> Option<LoadReport> {
         Some(self.0.report(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_connections_that_nobody_closes_are_told_of_once_a_minute() {
+        let mut alarm = CloseWaitAlarm::default();
+        let told: Vec<u64> = (0..200)
+            .filter(|&second| alarm.rings(Instant::from_millis(second * 1000), 50 + second))
+            .collect();
+        assert_eq!(told, [50, 110, 170], "from a hundred on, each minute");
+        let hint = close_wait_hint("echo", 100);
+        assert!(
+            hint.contains("echo") && hint.contains("100") && hint.contains("stack.close_wait_limit_seconds"),
+            "who, how many, and what to do: {hint}"
+        );
     }
 }

@@ -55,6 +55,11 @@ pub struct Counters {
     /// Connections whose peer has finished and whose application has not
     /// (CLOSE-WAIT), as the last walk over all of them found.
     pub close_wait: u64,
+    /// Those of them on which nothing has moved for 10 seconds: forgotten by
+    /// their application, most likely.
+    pub close_wait_stuck: u64,
+    /// The largest that `close_wait` has been.
+    pub close_wait_peak: u64,
     /// Connections ended because they stayed so for too long.
     pub close_wait_ended: u64,
     /// The largest number of connection slots in use at once.

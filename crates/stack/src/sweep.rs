@@ -24,6 +24,9 @@ use crate::{Event, Stack, StackConfig};
 const STEP: Duration = Duration::from_millis(1);
 /// A round takes at least and at most so long.
 const ROUND: (Duration, Duration) = (Duration::from_millis(4), Duration::from_secs(10));
+/// An application that has not closed what its peer finished so long ago, and has
+/// not moved a byte since, has most likely forgotten it.
+const STUCK: Duration = Duration::from_secs(10);
 /// Places looked at in one step, at least and at most.
 const LOOK: (usize, usize) = (64, 16_384);
 
@@ -83,8 +86,10 @@ pub(crate) struct Sweep {
     park_after: Option<Duration>,
     records: Round,
     pool: Round,
-    /// Connections in CLOSE-WAIT seen in this round.
+    /// Connections in CLOSE-WAIT seen in this round, and those of them on which
+    /// nothing moves.
     close_wait: u64,
+    close_wait_stuck: u64,
 }
 
 impl Sweep {
@@ -107,6 +112,7 @@ impl Sweep {
             records: Round::new(shortest),
             pool: Round::new(park_after.unwrap_or(Duration::MAX)),
             close_wait: 0,
+            close_wait_stuck: 0,
         }
     }
 }
@@ -148,7 +154,10 @@ impl Stack {
             self.look_at(now, slot as u32);
         }
         if last > 0 && last == self.slots.bound() {
-            self.counters.close_wait = core::mem::take(&mut self.sweep.close_wait);
+            let counters = &mut self.counters;
+            counters.close_wait = core::mem::take(&mut self.sweep.close_wait);
+            counters.close_wait_stuck = core::mem::take(&mut self.sweep.close_wait_stuck);
+            counters.close_wait_peak = counters.close_wait_peak.max(counters.close_wait);
         }
     }
 
@@ -176,6 +185,7 @@ impl Stack {
         let over = |limit: Duration| limit != Duration::ZERO && silent >= limit;
         if held && state == State::CloseWait {
             self.sweep.close_wait += 1;
+            self.sweep.close_wait_stuck += u64::from(silent >= STUCK);
             if over(self.sweep.close_wait_limit) {
                 self.end_close_wait(now, slot);
                 return;

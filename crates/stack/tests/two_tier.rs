@@ -305,6 +305,39 @@ fn an_idle_connection_is_told_of_again_and_again() {
 }
 
 #[test]
+fn connections_that_their_application_forgets_are_told_apart_from_those_at_work() {
+    let (mut world, clients, accepted) = crowd(5, |_| {});
+    for &conn in &clients[..3] {
+        world.client.stack.shutdown_write(conn);
+    }
+    let port = world.client.stack.four_tuple(clients[0]).unwrap().local_port;
+    let same = |c: &&ConnId| world.server.stack.four_tuple(**c).unwrap().remote_port == port;
+    let at_work = *accepted.iter().find(same).unwrap();
+    for _ in 0..30 {
+        assert_eq!(world.server.stack.write(at_work, b"more"), Ok(4), "room");
+        world.run(Duration::from_secs(1));
+    }
+    let counters = world.server.stack.counters();
+    assert_eq!(counters.close_wait, 3, "three wait");
+    assert_eq!(counters.close_wait_stuck, 2, "on two of them nothing moves");
+    for &conn in &accepted {
+        world.server.stack.close(world.now, conn);
+    }
+    world.connect(SERVER);
+    world.run(Duration::from_secs(30));
+    let counters = world.server.stack.counters();
+    assert_eq!(
+        (
+            counters.close_wait,
+            counters.close_wait_stuck,
+            counters.close_wait_peak
+        ),
+        (0, 0, 3),
+        "all were closed"
+    );
+}
+
+#[test]
 fn a_connection_that_nobody_closes_is_counted_and_ended_where_that_is_wanted() {
     let (mut world, clients, _) = crowd(2, |c| {
         c.close_wait_limit = Duration::from_secs(5);
