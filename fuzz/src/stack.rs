@@ -10,7 +10,7 @@ use core::net::IpAddr;
 use crore_base::{Duration, Instant, MacAddr, RxChecksum, SeqNum};
 use crore_netbuf::Chunk;
 use crore_nic::{BURST, Capabilities, Nic, RxFrame, TxMeta};
-use crore_stack::{ConnId, Event, Read, Stack, StackConfig};
+use crore_stack::{ConnId, CookiePolicy, Event, Read, Stack, StackConfig};
 use crore_wire::{
     ARP_FRAME_LEN, Arp, ArpOperation, Flags, IpEmit, Link, NEIGHBOR_FRAME_LEN, NeighborAdvertisement, Packet,
     Segment, TcpOptions, Timestamps, TxChecksum, emit_arp, emit_neighbor_advertisement, emit_tcp, parse,
@@ -114,6 +114,14 @@ impl World {
             echo_replies_per_second: 100,
             ..StackConfig::default()
         };
+        let policies = [
+            CookiePolicy::Overflow,
+            CookiePolicy::Always,
+            CookiePolicy::Overflow,
+            CookiePolicy::Never,
+        ];
+        config.syn_cookies = policies[usize::from(bits >> 3 & 3)];
+        let backlog = if bits & 32 == 0 { 3 } else { 1 };
         config.tcp.receive_buffer = RECEIVE_BUFFER;
         config.tcp.send_buffer = 20_000;
         config.tcp.time_wait = Duration::from_secs(2);
@@ -129,7 +137,7 @@ impl World {
         let mut stack = Stack::new(config, &capabilities, [bits; 16]).expect("a good configuration");
         for any in ["0.0.0.0:80", "[::]:80", "10.0.0.1:81"] {
             let addr = any.parse().expect("an address");
-            stack.listen(addr, 3).expect("nobody listens there yet");
+            stack.listen(addr, backlog).expect("nobody listens there yet");
         }
         let mut world = Self {
             stack,
