@@ -137,6 +137,55 @@ fn connections_still_open_at_the_end_are_reset_and_counted() {
 }
 
 #[test]
+fn the_kernel_connects_by_cookies_with_timestamps_and_without() {
+    let world = or_skip!(Wire::AfPacket.world());
+    let program = world.serve("echo", "[stack]\nsyn_cookies = \"always\"\n");
+    for timestamps in [1, 0] {
+        let setting = format!("net.ipv4.tcp_timestamps={timestamps}");
+        run(world.peer.command("sysctl").args(["-q", "-w", &setting]));
+        for address in [STACK_V4, STACK_V6] {
+            run(&mut world.peer(&format!("crowd {address} 7 --count 500 --rounds 2")));
+            // A window of more than 64 KiB, where it is scaled, and loss of nothing.
+            run(&mut world.peer(&format!("mirror {address} 7 --mib 16")));
+        }
+    }
+    let summary = program.stop();
+    assert_eq!(summary.number("/accepted"), 4 * 501, "each was accepted once");
+    assert_eq!(summary.number("/cookies_accepted"), 4 * 501, "by its cookie");
+    assert_eq!(
+        summary.drops("bad_syn_cookie"),
+        0,
+        "no cookie was taken for a forgery"
+    );
+}
+
+#[test]
+fn a_flood_of_forged_syns_keeps_no_client_out() {
+    let world = or_skip!(Wire::AfPacket.world());
+    let program = world.serve(
+        "echo",
+        "[stack]\nbacklog = 64\nmax_connections = 2000\n[tcp]\nsyn_retries = 1\n",
+    );
+    let mut flood = world
+        .peer(&format!("flood {STACK_V4} 7 --count 200000"))
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("python3 starts");
+    let mut crowds = 0;
+    while flood.try_wait().expect("it is our child").is_none() {
+        run(&mut world.peer(&format!("crowd {STACK_V4} 7 --count 200 --rounds 3")));
+        crowds += 1;
+    }
+    let summary = program.stop();
+    assert_eq!(summary.number("/accepted"), crowds * 200, "each client got in");
+    assert!(summary.number("/cookies_sent") > 10_000, "{summary:?}");
+    assert!(
+        summary.number("/connections_peak") <= 64 + 2 * 200 + 200,
+        "the flood was not remembered: {summary:?}"
+    );
+}
+
+#[test]
 fn the_checksum_trap_of_veth_is_counted_and_its_cure_named() {
     let world = or_skip!(Wire::AfPacket.world());
     world.peer_checksum_offload(true);

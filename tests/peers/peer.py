@@ -196,10 +196,32 @@ def hold(args):
         time.sleep(1)
 
 
+def checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def flood(args):
+    """Sends COUNT SYNs to HOST (IPv4), each as if from another port of one of 200 hosts that are not there."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    host, dice = socket.inet_aton(args.host), random.Random(args.seed)
+    options = bytes.fromhex("020405b4 0402 080a 00000001 00000000 01 030307")
+    for number in range(args.count):
+        source = host[:3] + bytes([20 + number % 200])
+        fields = (1024 + number // 200 % 64000, args.port, dice.getrandbits(32), 0, 0xA0, 2, 64240)
+        pseudo = source + host + struct.pack("!HH", socket.IPPROTO_TCP, 40)
+        check = checksum(pseudo + struct.pack("!HHIIBBHHH", *fields, 0, 0) + options)
+        header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 60, 0, 0, 64, socket.IPPROTO_TCP, 0, source, host)
+        sock.sendto(header + struct.pack("!HHIIBBHHH", *fields, check, 0) + options, (args.host, 0))
+    return {"syns": args.count}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True)
-    for function in (send, receive, mirror, crowd, reset, half_close, hold):
+    for function in (send, receive, mirror, crowd, reset, half_close, hold, flood):
         command = commands.add_parser(function.__name__.replace("_", "-"), help=function.__doc__)
         command.add_argument("host")
         command.add_argument("port", type=int)

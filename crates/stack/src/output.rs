@@ -26,9 +26,9 @@ const SHARE: usize = 8;
 /// Data frames for which a share may be outstanding, at most.
 const SHARED: usize = 8 * SHARE;
 /// Handshake replies, and as many control frames, that one call sends after the
-/// data: what a turn can bring in, so that a flood of either is answered as long
-/// as there is room for it, and takes none of the data's.
-const AFTER: usize = 64;
+/// data: twice what a turn brings in, so that those that wait get fewer, and the
+/// turn does not get long.
+const AFTER: usize = 128;
 
 /// How far a connection's transmission got.
 enum Sent {
