@@ -170,9 +170,18 @@ impl Stack {
         let Some(next_hop) = self.routes.next_hop(tuple.remote_addr) else {
             return;
         };
-        let mut hint = None;
-        // A next hop that has to be asked for first will be known next time.
-        if let Resolution::Known(mac) = self.neighbors.resolve(now, next_hop, &mut hint)
+        let mac = if next_hop == tuple.remote_addr {
+            // Hosts that are not there, whose SYNs were forged, must not fill the
+            // neighbour cache; one that is there asks for us, or sends its SYN again.
+            self.neighbors.known(next_hop)
+        } else {
+            // A router that has to be asked for first will be known next time.
+            match self.neighbors.resolve(now, next_hop, &mut None) {
+                Resolution::Known(mac) => Some(mac),
+                Resolution::Pending | Resolution::Unreachable => None,
+            }
+        };
+        if let Some(mac) = mac
             && !self.owe_syn_ack(now, &tuple, &half, mac)
         {
             self.counters.drops.count(DropReason::HandshakeQueueFull);

@@ -158,6 +158,15 @@ impl NeighborCache {
         }
     }
 
+    /// The Ethernet address of `addr`, if it is known; asks nobody.
+    pub(crate) fn known(&self, addr: IpAddr) -> Option<MacAddr> {
+        let entry = &self.entries[*self.index.get(&addr)? as usize];
+        match entry.state {
+            Reachability::Confirmed { .. } | Reachability::Probing { .. } => Some(entry.mac),
+            Reachability::Incomplete { .. } | Reachability::Failed { .. } => None,
+        }
+    }
+
     /// Has `slot` woken when the address is known or given up.
     pub(crate) fn wait(&mut self, hint: Option<NeighborRef>, slot: u32) {
         if let Some(hint) = hint {

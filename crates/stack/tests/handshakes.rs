@@ -256,6 +256,33 @@ fn a_flood_of_forged_syns_keeps_nobody_out_and_leaves_nothing_behind() {
     );
 }
 
+/// Protects the neighbour cache against hosts that are not there.
+#[test]
+fn a_handshake_asks_for_nobody_that_has_not_asked_for_us() {
+    let mut world = server(1000, |c| c.max_connections = 1000);
+    let stranger = Stranger::new(&world);
+    for host in 20..120 {
+        stranger.send(world.now, host, &syn(2000, 1), b"");
+    }
+    stranger.introduce(world.now, 7);
+    stranger.send(world.now, 7, &syn(2000, 1), b"");
+    world.run(MOMENT);
+    assert_eq!(stranger.seen().len(), 101, "all are answered");
+    let asked = world.server.stack.counters().control_out;
+    world.run(Duration::from_secs(20));
+    assert_eq!(
+        world.server.stack.counters().control_out,
+        asked,
+        "nobody is asked for"
+    );
+    let again = stranger.seen();
+    assert_eq!(
+        again.len(),
+        4,
+        "the one who is there is answered again: {again:?}"
+    );
+}
+
 /// Protects a small table against a backlog that is larger than it.
 #[test]
 fn handshakes_that_fill_the_table_give_way_to_peers_that_are_there() {
