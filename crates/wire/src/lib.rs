@@ -19,6 +19,7 @@ mod ip;
 mod ndp;
 mod options;
 mod plain;
+mod rss;
 mod segment;
 mod tcp;
 
@@ -33,6 +34,7 @@ pub use ndp::{
 };
 pub use options::{SackBlocks, TcpOptions, Timestamps};
 pub use plain::{PlainTcp, parse_plain};
+pub use rss::{RSS_KEY_MIN, Steering, Toeplitz, Whose};
 pub use segment::{Flags, Segment};
 
 /// Length of an Ethernet header, in bytes.
