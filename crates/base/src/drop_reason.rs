@@ -104,6 +104,8 @@ drop_reasons! {
     NeighborUnreachable = "neighbor_unreachable",
     /// The queue of packets that wait for control-plane replies is full.
     ControlQueueFull = "control_queue_full",
+    /// A frame for another shard whose mailbox is full.
+    ShardMailboxFull = "shard_mailbox_full",
     /// A frame in more pieces, or larger, than a buffer takes.
     FrameTooLarge = "frame_too_large",
 }

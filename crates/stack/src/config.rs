@@ -2,8 +2,11 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crore_base::Duration;
+use std::sync::Arc;
+
+use crore_base::{Duration, FourTuple};
 use crore_slab::MemoryError;
+use crore_wire::Steering;
 use thiserror::Error;
 
 /// The configuration of one host on one shard. Everything here is a limit or
@@ -50,8 +53,27 @@ pub struct StackConfig {
     /// After how long a connection whose peer has finished is ended although the
     /// application has not (CLOSE-WAIT); zero: never. Default zero.
     pub close_wait_limit: Duration,
+    /// Which of the flows are this shard's, where there are several. Default: all.
+    pub share: Option<Share>,
     /// TCP's own knobs.
     pub tcp: crore_tcp::Config,
+}
+
+/// One shard's part of the flows.
+#[derive(Clone, Debug)]
+pub struct Share {
+    /// How flows are divided.
+    pub steering: Arc<Steering>,
+    /// This shard's number, from 0.
+    pub shard: u16,
+}
+
+impl Share {
+    /// Whether a flow is this shard's.
+    #[inline]
+    pub fn owns(&self, flow: &FourTuple) -> bool {
+        self.steering.shard_of(flow) == self.shard
+    }
 }
 
 impl Default for StackConfig {
@@ -74,6 +96,7 @@ impl Default for StackConfig {
             neighbor_reachable: Duration::from_secs(30),
             idle_timeout: Duration::ZERO,
             close_wait_limit: Duration::ZERO,
+            share: None,
             tcp: crore_tcp::Config::default(),
         }
     }

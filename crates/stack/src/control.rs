@@ -241,7 +241,7 @@ impl Stack {
                 Err(DropReason::NotOurAddress)
             };
         }
-        if arp.operation == ArpOperation::Request {
+        if arp.operation == ArpOperation::Request && !self.overhearing {
             self.control.push(Owed::Arp {
                 link: Link {
                     src: self.mac,
@@ -278,6 +278,9 @@ impl Stack {
             return Err(DropReason::MalformedIcmp);
         };
         if asker.is_unspecified() {
+            if self.overhearing {
+                return Ok(());
+            }
             self.control
                 .advertise(self.mac, multicast_mac(ALL_NODES), target, ALL_NODES, false);
             return Ok(());
@@ -288,6 +291,9 @@ impl Stack {
             neighbors, wakeups, ..
         } = self;
         neighbors.learn(now, ip.src, mac, true, wakeups);
+        if self.overhearing {
+            return Ok(());
+        }
         self.control.advertise(self.mac, mac, target, asker, true);
         Ok(())
     }

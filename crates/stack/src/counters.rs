@@ -50,7 +50,8 @@ pub struct Counters {
     pub woken: u64,
     /// How often a place in the pool was wanted and none could be had.
     pub pool_exhausted: u64,
-    /// Connections in TIME-WAIT ended early because their record was needed.
+    /// Connections in TIME-WAIT ended early because their record, or their port, was
+    /// needed.
     pub time_wait_recycled: u64,
     /// Connections whose peer has finished and whose application has not
     /// (CLOSE-WAIT), as the last walk over all of them found.

@@ -98,4 +98,7 @@ pub enum ConnectError {
     /// The four-tuple is in use.
     #[error("the four-tuple is in use")]
     InUse,
+    /// The replies would come to another shard.
+    #[error("replies to this port come to another shard")]
+    OtherShard,
 }

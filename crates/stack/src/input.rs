@@ -110,6 +110,14 @@ impl Stack {
         self.wake_waiting(now);
     }
 
+    /// Takes in what another shard has received and answers, for what can be
+    /// learnt from it: who has which Ethernet address.
+    pub fn on_overheard(&mut self, now: Instant, frames: &mut Vec<RxFrame>) {
+        self.overhearing = true;
+        self.on_burst(now, frames);
+        self.overhearing = false;
+    }
+
     /// Deals with everything but TCP at once, and puts TCP aside for the next passes.
     #[inline(never)]
     fn sort(&mut self, now: Instant, frame: RxFrame, tcp: &mut Vec<Pending>) -> Result<(), DropReason> {

@@ -40,7 +40,7 @@ mod syn_ack;
 mod time_wait;
 mod timer_wheel;
 
-pub use config::{ConfigError, CookiePolicy, StackConfig};
+pub use config::{ConfigError, CookiePolicy, Share, StackConfig};
 pub use counters::Counters;
 pub use crore_tcp::{CloseReason, Read, State};
 pub use event::{ConnectError, Event, ListenError, SocketError};

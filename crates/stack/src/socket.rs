@@ -2,11 +2,12 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-use crore_base::{FourTuple, Instant};
+use crore_base::{FourTuple, Instant, SeqNum};
 use crore_netbuf::Chunk;
 use crore_tcp::{Connection, Path, Read, ReadError, State, WriteError};
 
 use crate::pool::Active;
+use crate::ports::Candidate;
 use crate::record::{Kind, Wish};
 use crate::{CloseReason, ConnId, ConnectError, Event, ListenError, ListenerId, SocketError, Stack};
 
@@ -50,15 +51,21 @@ impl Stack {
             remote_addr: remote.ip(),
             remote_port: remote.port(),
         };
-        let is_free = |port| {
+        let ask = |port| {
             let tuple = tuple_from(port);
             let same = |slot| slots.is_of(slot, &tuple);
-            !listeners.uses_port(port) && flows.find(hasher.hash(&tuple), same).is_none()
+            if listeners.uses_port(port) {
+                Candidate::Listened
+            } else if flows.find(hasher.hash(&tuple), same).is_some() {
+                Candidate::Taken
+            } else {
+                Candidate::Free
+            }
         };
-        let port = ports
-            .pick(local_addr, remote, is_free)
-            .ok_or(ConnectError::PortsExhausted)?;
-        self.open(now, tuple_from(port))
+        match ports.pick(local_addr, remote, ask) {
+            Some(port) => self.open(now, tuple_from(port), None),
+            None => self.open_after_time_wait(now, local_addr, remote),
+        }
     }
 
     /// Opens a connection from just this `local` address and port.
@@ -78,7 +85,10 @@ impl Stack {
         if self.find(&tuple).is_some() || local.port() == 0 {
             return Err(ConnectError::InUse);
         }
-        self.open(now, tuple)
+        if !self.ports.comes_home(local_addr, remote, local.port()) {
+            return Err(ConnectError::OtherShard);
+        }
+        self.open(now, tuple, None)
     }
 
     /// The address that a connection to `remote` comes from, if there can be one.
@@ -102,7 +112,13 @@ impl Stack {
         Ok(local)
     }
 
-    fn open(&mut self, now: Instant, tuple: FourTuple) -> Result<ConnId, ConnectError> {
+    /// Opens a connection; `iss_above`: with a sequence number beyond this one.
+    pub(crate) fn open(
+        &mut self,
+        now: Instant,
+        tuple: FourTuple,
+        iss_above: Option<SeqNum>,
+    ) -> Result<ConnId, ConnectError> {
         if self.routes.next_hop(tuple.remote_addr).is_none() {
             return Err(ConnectError::NoRoute);
         }
@@ -112,7 +128,13 @@ impl Stack {
         if !self.make_room(now) {
             return Err(ConnectError::Exhausted);
         }
-        let iss = self.isn.iss(now, &tuple);
+        let mut iss = self.isn.iss(now, &tuple);
+        if let Some(above) = iss_above
+            && iss.at_or_before(above)
+        {
+            // As when the peer reopens: no old segment in flight can look new.
+            iss = above + 65_535 + 1;
+        }
         let ts_offset = self.isn.ts_offset(&tuple);
         let path = self.path_to(tuple.remote_addr);
         let conn = Connection::open_active(self.tcp.clone(), now, iss, ts_offset, path);

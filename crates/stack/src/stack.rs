@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crore_base::{Instant, MacAddr};
+use crore_base::{DropReason, Instant, MacAddr};
 use crore_nic::Capabilities;
 use crore_tcp::IsnGenerator;
 use crore_wire::TxChecksum;
@@ -74,6 +74,8 @@ pub struct Stack {
     pub(crate) copy_received: bool,
     pub(crate) ip_ident: u16,
     pub(crate) counters: Counters,
+    /// What is taken in now was another shard's to answer.
+    pub(crate) overhearing: bool,
     pub(crate) scratch: Scratch,
 }
 
@@ -85,7 +87,10 @@ impl Stack {
         config.validate()?;
         let routes = Routes::new(&config, nic.mac);
         let mut control = ControlQueue::new();
-        control.announce(&routes, nic.mac);
+        // One word for all shards.
+        if config.share.as_ref().is_none_or(|share| share.shard == 0) {
+            control.announce(&routes, nic.mac);
+        }
         Ok(Self {
             tcp: Rc::new(config.tcp.clone()),
             mac: nic.mac,
@@ -107,6 +112,8 @@ impl Stack {
                 derive_key(key, Purpose::Ports),
                 config.ephemeral_first,
                 config.ephemeral_last,
+                config.share.clone(),
+                config.max_connections,
             ),
             isn: IsnGenerator::new(derive_key(key, Purpose::SequenceNumbers)),
             hasher: FlowHasher::new(derive_key(key, Purpose::Flows)),
@@ -131,6 +138,7 @@ impl Stack {
             copy_received: false,
             ip_ident: 0,
             counters: Counters::default(),
+            overhearing: false,
             scratch: Scratch::default(),
             config,
         })
@@ -179,6 +187,11 @@ impl Stack {
             || !self.control.is_empty()
             || !self.syn_acks.is_empty()
             || !self.wishes.is_empty()
+    }
+
+    /// Counts frames that were thrown away on their way here.
+    pub fn count_drops(&mut self, reason: DropReason, frames: u64) {
+        self.counters.drops.count_many(reason, frames);
     }
 
     /// What has been counted so far.
@@ -289,6 +302,7 @@ impl Stack {
         let active = self.slots.remove(slot);
         let was_there = self.flows.remove(self.hasher.hash(&tuple), slot);
         debug_assert!(was_there, "every slot in use is in the flow table");
+        self.ports.release(&tuple);
         let mut listener = half.map(|half| ListenerId(half.tag()));
         if let Some(active) = active {
             self.received_held -= u64::from(active.charged);

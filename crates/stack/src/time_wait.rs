@@ -5,15 +5,22 @@
 //! Always true: connections in TIME-WAIT never keep a new one out; when a record
 //! is needed, the one that has waited longest ends early.
 
-use crore_base::{Duration, Instant, SeqNum};
+use core::net::{IpAddr, SocketAddr};
+
+use crore_base::{Duration, FourTuple, Instant, SeqNum};
 use crore_netbuf::Chunk;
 use crore_tcp::{Connection, Disposition, State};
 use crore_wire::Segment;
 
-use crate::Stack;
+use crate::{ConnId, ConnectError, Stack};
 
 /// Waits ended in one call, at most.
 const EXPIRE: usize = 1024;
+/// Ports looked at for one whose wait can be cut short.
+const LOOK: usize = 64;
+/// A wait that is cut short has lasted for so long: what the old connection sent
+/// has arrived by then, or is recognised by its timestamp.
+const WAIT_LEAST: Duration = Duration::from_secs(1);
 /// A parked moment is rounded down by less than this.
 const STAMP_UNIT: Duration = Duration::from_millis(68);
 
@@ -59,6 +66,40 @@ impl Stack {
             Disposition::Reopen { iss_above } => Some(iss_above),
             Disposition::Accepted | Disposition::Dropped(_) => None,
         }
+    }
+
+    //= rfc6191#section-2 (SHOULD)
+    // All ports towards a destination are taken: one that only waits in TIME-WAIT
+    // may serve again where both ends use timestamps, by which what is left of the
+    // old connection is told from the new one. Those used longest ago come first.
+    pub(crate) fn open_after_time_wait(
+        &mut self,
+        now: Instant,
+        local_addr: IpAddr,
+        remote: SocketAddr,
+    ) -> Result<ConnId, ConnectError> {
+        let tuple_from = |local_port| FourTuple {
+            local_addr,
+            local_port,
+            remote_addr: remote.ip(),
+            remote_port: remote.port(),
+        };
+        let reusable = |port: u16| {
+            let tuple = tuple_from(port);
+            let slot = self.find(&tuple)?;
+            let parked = self.slots.record(slot)?.parked()?;
+            let waited = now.since(parked.heard_at()) >= WAIT_LEAST + STAMP_UNIT;
+            let waits = parked.state() == State::TimeWait && parked.has_timestamps() && waited;
+            waits.then(|| (slot, tuple, parked.snd_nxt()))
+        };
+        let (slot, tuple, snd_nxt) = self
+            .ports
+            .oldest(local_addr, remote, LOOK)
+            .find_map(reusable)
+            .ok_or(ConnectError::PortsExhausted)?;
+        self.delete(slot);
+        self.counters.time_wait_recycled += 1;
+        self.open(now, tuple, Some(snd_nxt))
     }
 
     fn wait_ends(&self, slot: u32) -> Option<Instant> {

@@ -166,6 +166,11 @@ impl Parked {
         SeqNum(self.rcv_nxt)
     }
 
+    /// Whether both ends use timestamps.
+    pub const fn has_timestamps(&self) -> bool {
+        self.bits & bits::TIMESTAMPS != 0
+    }
+
     /// When the peer was last heard, or what the owner put in its place; in
     /// TIME-WAIT and FIN-WAIT-2, when the wait began.
     pub const fn heard_at(&self) -> Instant {

@@ -20,10 +20,12 @@ fn syn(flow: &FourTuple) -> Vec<u8> {
         ecn: 0,
         ident: 0,
     };
-    let mut segment = Segment::default();
-    segment.src_port = flow.remote_port;
-    segment.dst_port = flow.local_port;
-    segment.seq = SeqNum(1);
+    let segment = Segment {
+        src_port: flow.remote_port,
+        dst_port: flow.local_port,
+        seq: SeqNum(1),
+        ..Segment::default()
+    };
     let mut frame = vec![0; 128];
     let len = emit_tcp(&mut frame, &link(), &ip, &segment, 0, TxChecksum::Software);
     frame.truncate(len);

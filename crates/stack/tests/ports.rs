@@ -1,0 +1,77 @@
+//! Local ports of active opens: what becomes of them when all are taken.
+
+mod support;
+
+use crore_base::Duration;
+use crore_nic::sim::{LinkConfig, link};
+use crore_stack::{ConnectError, StackConfig};
+use support::{Host, MOMENT, World};
+
+/// A world whose client has a single port.
+fn world(tune: impl FnOnce(&mut StackConfig)) -> World {
+    let mut world = World::new(false, |_| {});
+    world
+        .server
+        .stack
+        .listen("0.0.0.0:80".parse().unwrap(), 16)
+        .unwrap();
+    let (nic, server) = link(LinkConfig::default());
+    world.link = nic.link();
+    world.client = Host::new(nic, &["10.0.0.1"], 1, |config| {
+        (config.ephemeral_first, config.ephemeral_last) = (40_000, 40_000);
+        tune(config);
+    });
+    world.server.nic = server;
+    world
+}
+
+/// Opens, and closes from here, so that the wait is at this end.
+fn open_and_close(world: &mut World) {
+    let conn = world.connect("10.0.0.2:80");
+    world.run(MOMENT);
+    let accepted = *world.server.opened().last().expect("it came");
+    world.client.stack.close(world.now, conn);
+    world.run(MOMENT);
+    world.server.stack.close(world.now, accepted);
+    world.run(MOMENT);
+}
+
+#[test]
+fn a_port_in_time_wait_serves_again_once_it_has_waited_a_while() {
+    let mut world = world(|_| {});
+    let remote = "10.0.0.2:80".parse().unwrap();
+    open_and_close(&mut world);
+    assert_eq!(world.client.stack.connections(), 1, "it waits in TIME-WAIT");
+    let at_once = world.client.stack.connect(world.now, None, remote);
+    assert_eq!(
+        at_once,
+        Err(ConnectError::PortsExhausted),
+        "old segments may be under way"
+    );
+    world.run(Duration::from_millis(1200));
+    open_and_close(&mut world);
+    assert_eq!(world.client.opened().len(), 2, "the same port, a new connection");
+    assert_eq!(
+        world.client.stack.counters().time_wait_recycled,
+        1,
+        "and it is counted"
+    );
+    let drops: Vec<_> = world.server.stack.counters().drops.nonzero().collect();
+    assert!(drops.is_empty(), "the server takes it for new: {drops:?}");
+}
+
+#[test]
+fn without_timestamps_a_port_in_time_wait_is_left_alone() {
+    let mut world = world(|config| config.tcp.timestamps = false);
+    open_and_close(&mut world);
+    world.run(Duration::from_secs(5));
+    let again = world
+        .client
+        .stack
+        .connect(world.now, None, "10.0.0.2:80".parse().unwrap());
+    assert_eq!(
+        again,
+        Err(ConnectError::PortsExhausted),
+        "nothing would tell old from new"
+    );
+}
