@@ -7,13 +7,18 @@
 //!
 //! A `Shard` stays on the thread that made it. A [`Mailbox`] is the way in from
 //! outside: the service holds the reading side and empties it in
-//! [`Service::on_turn`].
+//! [`Service::on_turn`]. [`Peers`] is how the shards of one program hand each
+//! other the frames that came to the wrong one.
 #![forbid(unsafe_code)]
 
 mod mailbox;
+mod peers;
 mod service;
 mod shard;
+mod spread;
 
 pub use mailbox::{Full, Mailbox, mailbox};
+pub use peers::{PeerCounters, Peers};
 pub use service::Service;
 pub use shard::{Shard, Turn};
+pub use spread::Spread;

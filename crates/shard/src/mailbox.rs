@@ -25,6 +25,11 @@ impl<C> Mailbox<C> {
         self.0.push(command).map_err(Full)
     }
 
+    /// Whether nothing waits in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Takes the oldest command.
     pub fn receive(&self) -> Option<C> {
         self.0.pop()

@@ -3,11 +3,11 @@
 //! Read first: DESIGN section 3. Each step of a turn is bounded by a constant,
 //! so that no kind of work starves another.
 
-use crore_base::Instant;
+use crore_base::{DropReason, Instant};
 use crore_nic::{Nic, RxFrame};
 use crore_stack::Stack;
 
-use crate::Service;
+use crate::{PeerCounters, Peers, Service};
 
 /// Receive bursts taken in before anything is sent: an acknowledgment is owed
 /// once for all of them.
@@ -40,6 +40,8 @@ pub struct Shard<N: Nic, S: Service> {
     service: S,
     frames: Vec<RxFrame>,
     turns: u64,
+    /// None where this is the only shard.
+    peers: Option<Box<Peers>>,
 }
 
 impl<N: Nic, S: Service> Shard<N, S> {
@@ -51,7 +53,15 @@ impl<N: Nic, S: Service> Shard<N, S> {
             service,
             frames: Vec::with_capacity(crore_nic::BURST),
             turns: 0,
+            peers: None,
         }
+    }
+
+    /// The same shard as one of several: what is another's is handed on. The
+    /// stack has to be told its share of the flows as well.
+    pub fn among(mut self, peers: Peers) -> Self {
+        self.peers = Some(Box::new(peers));
+        self
     }
 
     /// One bounded turn of the loop at time `now`.
@@ -65,6 +75,9 @@ impl<N: Nic, S: Service> Shard<N, S> {
         for _ in 0..RX_BURSTS {
             let received = self.nic.rx_burst(now, &mut self.frames);
             if received > 0 {
+                if let Some(peers) = &mut self.peers {
+                    peers.hand_on(&mut self.frames);
+                }
                 self.stack.on_burst(now, &mut self.frames);
             }
             turn.rx += received;
@@ -72,6 +85,7 @@ impl<N: Nic, S: Service> Shard<N, S> {
                 break;
             }
         }
+        turn.rx += self.take_mail(now);
         self.stack.on_timeout(now);
         while turn.events < EVENTS {
             let Some(event) = self.stack.poll_event() else {
@@ -85,10 +99,30 @@ impl<N: Nic, S: Service> Shard<N, S> {
         turn
     }
 
+    /// Takes in what other shards have left for this one.
+    #[inline]
+    fn take_mail(&mut self, now: Instant) -> usize {
+        let Some(peers) = &mut self.peers else { return 0 };
+        let rescued = peers.rescue(&mut self.frames);
+        if rescued > 0 {
+            self.stack.on_burst(now, &mut self.frames);
+        }
+        let news = peers.news(&mut self.frames);
+        if news > 0 {
+            self.stack.on_overheard(now, &mut self.frames);
+        }
+        let lost = peers.take_losses();
+        if lost > 0 {
+            self.stack.count_drops(DropReason::ShardMailboxFull, lost);
+        }
+        rescued + news
+    }
+
     /// When the next turn is due if nothing is received until then; `None` when
     /// only reception can bring work.
     pub fn next_wakeup(&self, now: Instant) -> Option<Instant> {
-        if self.stack.has_work() {
+        let has_mail = self.peers.as_ref().is_some_and(|peers| peers.has_mail());
+        if has_mail || self.stack.has_work() {
             return Some(now);
         }
         let wishes = [
@@ -122,6 +156,13 @@ impl<N: Nic, S: Service> Shard<N, S> {
     /// The stack and the application together, to let one act on the other.
     pub fn parts_mut(&mut self) -> (&mut Stack, &mut S) {
         (&mut self.stack, &mut self.service)
+    }
+
+    /// What went between this shard and the others of its program.
+    pub fn peer_counters(&self) -> PeerCounters {
+        self.peers
+            .as_ref()
+            .map_or_else(PeerCounters::default, |peers| peers.counters())
     }
 
     /// The NIC's side.

@@ -43,6 +43,7 @@ mod timer_wheel;
 pub use config::{ConfigError, CookiePolicy, Share, StackConfig};
 pub use counters::Counters;
 pub use crore_tcp::{CloseReason, Read, State};
+pub use crore_wire::Steering;
 pub use event::{ConnectError, Event, ListenError, SocketError};
 pub use flow_table::{FlowHasher, FlowTable};
 pub use id::{ConnId, ListenerId};
