@@ -28,12 +28,13 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_dev_(socket_id|get_mtu|set_mtu|rx_offload_name|tx_offload_name)",
     "rte_eth_(macaddr_get|link_get_nowait|rx_queue_setup|tx_queue_setup)",
     "rte_eth_(promiscuous|allmulticast)_enable",
+    "rte_eth_dev_rss_(hash_conf_get|reta_query)",
     "rte_eth_(stats_get|stats_reset|xstats_get|xstats_get_names)",
 ];
 
 const TYPES: &[&str] = &[
     "crore_.*",
-    "rte_eth_(conf|dev_info|link|stats|xstat|xstat_name)",
+    "rte_eth_(conf|dev_info|link|stats|xstat|xstat_name|rss_conf|rss_reta_entry64)",
     "rte_ether_addr",
 ];
 
@@ -44,6 +45,7 @@ const VARIABLES: &[&str] = &[
     "RTE_ETH_XSTATS_NAME_SIZE",
     "RTE_ETH_NAME_MAX_LEN",
     "RTE_ETH_LINK_(UP|FULL_DUPLEX)",
+    "RTE_ETH_RETA_GROUP_SIZE",
     "RING_F_S[PC]_(ENQ|DEQ)",
 ];
 

@@ -57,6 +57,8 @@ static const uint64_t CRORE_TX_OFFLOAD_IPV4_CKSUM = RTE_ETH_TX_OFFLOAD_IPV4_CKSU
 static const uint64_t CRORE_TX_OFFLOAD_TCP_CKSUM = RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
 static const uint64_t CRORE_TX_OFFLOAD_TCP_TSO = RTE_ETH_TX_OFFLOAD_TCP_TSO;
 static const uint64_t CRORE_TX_OFFLOAD_MULTI_SEGS = RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+static const uint64_t CRORE_RSS_IP = RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_IPV6;
+static const uint64_t CRORE_RSS_TCP = RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP;
 
 /* A received frame, read out of its mbuf while the burst is warm. */
 struct crore_frame {

@@ -51,6 +51,8 @@ pub struct PortInfo {
     pub rss_key_bytes: u8,
     /// Entries of the RSS table; 0 when it can't be read.
     pub rss_table: u16,
+    /// What RSS can hash, as DPDK's bits; 0 without RSS.
+    pub rss_types: u64,
     /// Capabilities of receiving, as DPDK's bits.
     pub rx_offload_bits: u64,
     /// Capabilities of sending, as DPDK's bits.
@@ -128,6 +130,7 @@ pub(crate) fn read(id: u16) -> Result<PortInfo, Error> {
         tx_descriptors: (raw.tx_desc_lim.nb_min, raw.tx_desc_lim.nb_max),
         rss_key_bytes: raw.hash_key_size,
         rss_table: raw.reta_size,
+        rss_types: raw.flow_type_rss_offloads,
         rx_offload_bits: raw.rx_offload_capa,
         tx_offload_bits: raw.tx_offload_capa,
     })

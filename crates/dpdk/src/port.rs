@@ -16,6 +16,7 @@ use crate::log_capture::{self, Listening};
 use crate::mempool::Mempool;
 use crate::queue::QueuePair;
 use crate::ring::RingWire;
+use crate::rss::{self, AskedKey, Rss};
 use crate::stats::{self, PortStats, XStat};
 use crate::wire;
 
@@ -99,10 +100,13 @@ struct Inner {
     offloads: Offloads,
     gives_back: bool,
     queues: Mutex<Option<u16>>,
+    rss: Option<Rss>,
     /// After `id` has been closed (`Drop` runs first): what is still in the rings of
     /// a ring pair goes back to its pools, then the pools may go.
     _wire: Option<Arc<RingWire>>,
     pool: Mempool,
+    /// The driver may look at it for as long as the port lives.
+    _rss_key: Option<AskedKey>,
     _eal: Eal,
 }
 
@@ -121,7 +125,7 @@ impl Port {
             pool,
             listening: Listening::start(),
         };
-        let offloads = setup.configure()?;
+        let (offloads, rss_key) = setup.configure()?;
         setup.queues()?;
         setup.start()?;
         setup.modes();
@@ -137,6 +141,10 @@ impl Port {
             mtu,
             offloads,
             queues: Mutex::new(Some(config.queues)),
+            rss: rss_key
+                .as_deref()
+                .and_then(|key| rss::read(&info, config.queues, key)),
+            _rss_key: rss_key,
             _wire: RingWire::of(&info.name, pool),
             name: info.name,
             driver: info.driver,
@@ -182,6 +190,12 @@ impl Port {
     /// The offloads that were agreed on.
     pub fn offloads(&self) -> Offloads {
         self.0.offloads
+    }
+
+    /// How it divides flows among its queues; none where it does not, or where
+    /// that can't be read.
+    pub fn rss(&self) -> Option<&Rss> {
+        self.0.rss.as_ref()
     }
 
     /// The pool that it receives into.
@@ -327,7 +341,8 @@ impl Setup<'_> {
         }
     }
 
-    fn configure(&self) -> Result<Offloads, Error> {
+    /// What was agreed on, and the key of RSS if that is on.
+    fn configure(&self) -> Result<(Offloads, Option<AskedKey>), Error> {
         use dpdk_sys as d;
         const ETHERNET: u32 = 14;
         let (rx_can, tx_can) = (self.info.rx_offload_bits, self.info.tx_offload_bits);
@@ -362,11 +377,34 @@ impl Setup<'_> {
         if !self.borrows_interface() {
             conf.rxmode.mtu = self.config.mtu.into();
         }
+        let rss_key = self.configure_with_rss(&conf);
+        if rss_key.is_none() {
+            self.check("configuring it", self.try_configure(&conf))?;
+        }
+        Ok((agreed, rss_key))
+    }
+
+    /// With RSS as well, where there is something to divide and the driver says that
+    /// it can; the key, unless it can't after all.
+    fn configure_with_rss(&self, conf: &dpdk_sys::rte_eth_conf) -> Option<AskedKey> {
+        let mut conf = *conf;
+        let mut key = rss::request(self.info, self.config.queues, &mut conf)?;
+        conf.rx_adv_conf.rss_conf.rss_key = key.as_mut_ptr();
+        match self.try_configure(&conf) {
+            0 => Some(key),
+            status => {
+                log::debug!("port `{}` refuses RSS: {}", self.info.name, errno_text(status));
+                self.listening.forget();
+                None
+            }
+        }
+    }
+
+    fn try_configure(&self, conf: &dpdk_sys::rte_eth_conf) -> i32 {
         let queues = self.config.queues;
-        // SAFETY: takes any id; `conf` is a complete, zeroed structure with the fields above.
-        let status = unsafe { d::rte_eth_dev_configure(self.info.id, queues, queues, &conf) };
-        self.check("configuring it", status)?;
-        Ok(agreed)
+        // SAFETY: takes any id; `conf` is a complete structure, zeroed but for what was set;
+        // a key in it outlives the port (`Inner`).
+        unsafe { dpdk_sys::rte_eth_dev_configure(self.info.id, queues, queues, conf) }
     }
 
     fn queues(&self) -> Result<(), Error> {

@@ -182,7 +182,7 @@ fn run(
         carry(&left.tx, &right.rx, &mut to_server);
         turn(&mut right, now);
         carry(&right.tx, &left.rx, &mut to_client);
-        now = now + Duration::from_micros(10);
+        now += Duration::from_micros(10);
         let open = |stack: &Stack| stack.connections() > 0;
         let busy = left
             .shards
@@ -261,7 +261,7 @@ fn a_division_that_is_not_ours_costs_time_but_no_byte() {
         dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (dice >> 16) as usize % 3
     };
-    let mut other = any.clone();
+    let mut other = any;
     let outcome = run(3, 3, 3, |q, f| any(q, f), |q, f| other(q, f));
     assert_eq!(
         outcome.requests.iter().sum::<u64>(),
@@ -301,7 +301,7 @@ fn a_mailbox_that_nobody_empties_is_full_at_last_and_that_is_counted() {
         carry(&clients.tx, &server.rx, &mut |queue, _| queue);
         turn(&mut server, now);
         carry(&server.tx, &clients.rx, &mut |queue, _| queue);
-        now = now + Duration::from_micros(10);
+        now += Duration::from_micros(10);
     }
     // A segment of shard 1's, again and again on the queue of shard 0.
     let steering = Steering::symmetric(2, 2);
@@ -316,7 +316,7 @@ fn a_mailbox_that_nobody_empties_is_full_at_last_and_that_is_counted() {
         if let Some(frame) = sent.into_iter().find(|frame| theirs(frame)) {
             break frame;
         }
-        now = now + Duration::from_millis(10);
+        now += Duration::from_millis(10);
     };
     for _ in 0..5000 {
         server.rx[0].borrow_mut().push_back(frame.clone());
