@@ -150,7 +150,9 @@ fn over_ring(arguments: &DemoArguments, interrupted: &Interrupted) -> Result<(),
             .then(|| crore::Duration::from_secs(FETCH_LIMIT.as_secs())),
         ..LoadConfig::new(SocketAddr::new(remote, 80), Workload::Http { path: "/".into() })
     };
-    let client = Launch::new("client", &theirs, move |_| Ok(Asking(LoadClient::new(load))));
+    let client = Launch::new("client", &theirs, move |_, _| {
+        Ok(Asking(LoadClient::new(load.clone())))
+    });
     let running = Running::start(&config, vec![page_launch(&config, "net_ring"), client])?;
     let wire = WireFacts::of(&config, &running);
     if !arguments.once {
@@ -299,7 +301,7 @@ fn demo_sized(mut config: Config) -> Config {
 }
 
 fn page_launch(config: &Config, driver: &'static str) -> Launch {
-    Launch::new("http", config, move |config| {
+    Launch::new("http", config, move |config, _| {
         let app = Http::with_page(page(config, driver).as_bytes(), "text/html; charset=utf-8");
         Ok(serving(app, config, 80))
     })

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use crore::MacAddr;
+use crore::config::ConfigError;
 use crore::nic::Nic;
 use crore_dpdk::PortNic;
 use crore_load::Bounce;
@@ -111,6 +112,11 @@ fn open(
     is_up: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<(OpenWire, PortNic), Failure> {
     let config = arguments.load(Vec::new())?;
+    if config.queues() > 1 {
+        let message = "has to be a single one here: the bare wire is measured on one queue";
+        let file = arguments.config.display().to_string();
+        return Err(ConfigError::of_key(file, "eal.cores", message).into());
+    }
     let wire = OpenWire::open(&config)?;
     is_up()?;
     crore_dpdk::pin_to_core(config.eal.cores.first().copied().unwrap_or(0))?;

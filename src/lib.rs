@@ -46,8 +46,8 @@ pub mod services;
 pub use crore_base::{DropCounters, DropReason, Duration, FourTuple, Instant, MacAddr};
 pub use crore_netbuf::Chunk;
 pub use crore_nic as nic;
-pub use crore_shard::{Mailbox, Service, Shard, Turn, mailbox};
+pub use crore_shard::{Mailbox, PeerCounters, Peers, Service, Shard, Spread, Turn, mailbox};
 pub use crore_stack::{
-    CloseReason, ConnId, ConnectError, Counters, Event, ListenError, ListenerId, Read, SocketError, Stack,
-    StackConfig, State,
+    CloseReason, ConnId, ConnectError, Counters, Event, ListenError, ListenerId, Read, Share, SocketError,
+    Stack, StackConfig, State, Steering,
 };

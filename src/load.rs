@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::run::{Launch, Running};
 use crate::signals::Interrupted;
 use crate::summary::{Summary, WireFacts, print_json};
-use crate::worker::Asking;
+use crate::worker::{Asking, Part};
 
 /// Most local addresses.
 const ADDRESSES_MAX: u32 = 65_536;
@@ -119,18 +119,49 @@ pub(crate) fn load(arguments: &LoadArguments) -> Result<(), Failure> {
         Kind::Echo => {
             let size = arguments.size as usize;
             let load = arguments.requests_of(Workload::Echo { size }, Echo::PORT, local)?;
-            run(arguments, &config, move || LoadClient::new(load))
+            run(arguments, &config, move |part| LoadClient::new(part_of(&load, part)))
         }
         Kind::Http => {
             let path = arguments.path.clone();
             let load = arguments.requests_of(Workload::Http { path }, Http::PORT, local)?;
-            run(arguments, &config, move || LoadClient::new(load))
+            run(arguments, &config, move |part| LoadClient::new(part_of(&load, part)))
         }
         Kind::Bulk => {
             let bulk = arguments.bulk(local);
-            run(arguments, &config, move || Bulk::new(bulk))
+            run(arguments, &config, move |part| Bulk::new(part_of_bulk(&bulk, part)))
         }
         Kind::Hold => hold::hold(arguments, &config, local),
+    }
+}
+
+/// What one of the shards asks, so that all together ask what `load` says.
+pub(crate) fn part_of(load: &LoadConfig, part: Part) -> LoadConfig {
+    let connections = u64::from(load.connections);
+    let requests = match load.requests {
+        u64::MAX => u64::MAX,
+        requests => part.share_among(requests, connections),
+    };
+    LoadConfig {
+        connections: part.share(connections) as u32,
+        opening: (part.share(load.opening.into()) as u32).max(1),
+        open_pace: load.open_pace.map(|pace| pace.part(part.of)),
+        requests,
+        pace: load.pace.map(|pace| pace.part(part.of)),
+        ..load.clone()
+    }
+}
+
+/// What one of the shards carries, so that all together carry what `bulk` says.
+fn part_of_bulk(bulk: &BulkConfig, part: Part) -> BulkConfig {
+    let connections = u64::from(bulk.connections);
+    let bytes = match bulk.bytes {
+        u64::MAX => u64::MAX,
+        bytes => part.share_among(bytes, connections),
+    };
+    BulkConfig {
+        connections: part.share(connections) as u32,
+        bytes,
+        ..bulk.clone()
     }
 }
 
@@ -138,10 +169,10 @@ pub(crate) fn load(arguments: &LoadArguments) -> Result<(), Failure> {
 fn run<C: Client + 'static>(
     arguments: &LoadArguments,
     config: &Config,
-    make: impl FnOnce() -> C + Send + 'static,
+    make: impl Fn(Part) -> C + Send + Sync + 'static,
 ) -> Result<(), Failure> {
     let interrupted = Interrupted::watch()?;
-    let launch = Launch::new("load", config, move |_| Ok(Asking(make())));
+    let launch = Launch::new("load", config, move |_, part| Ok(Asking(make(part))));
     let running = Running::start(config, vec![launch])?;
     let wire = WireFacts::of(config, &running);
     let on = wire.as_ref().map(WireFacts::in_words).unwrap_or_default();

@@ -39,12 +39,28 @@ struct PortRow {
     max_tx_queues: u16,
     rss_key_bytes: u8,
     rss_table: u16,
+    /// What RSS does; only where the port was opened with several queues and says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rss: Option<RssRow>,
+    /// Queues, where it was opened with several.
+    #[serde(skip)]
+    divides: Option<u16>,
     /// By DPDK's names.
     rx_can: Vec<String>,
     tx_can: Vec<String>,
     /// What was asked for and agreed on; only where the port was opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     checksums: Option<Checksums>,
+}
+
+/// How a port divides flows among its queues.
+#[derive(Debug, Serialize)]
+struct RssRow {
+    queues: u16,
+    table: usize,
+    key_bytes: usize,
+    /// The key treats both directions alike and is the one that was asked for.
+    key_is_ours: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -100,7 +116,17 @@ fn rows_of_machine() -> Result<Vec<PortRow>, Failure> {
 
 fn rows_of_wire(config: &Config) -> Result<Vec<PortRow>, Failure> {
     let wire = OpenWire::open(config)?;
-    let row = |port: &Port| Ok(PortRow::new(&port.info()?, Some(port.offloads())));
+    let row = |port: &Port| {
+        let mut row = PortRow::new(&port.info()?, Some(port.offloads()));
+        row.rss = port.rss().map(|rss| RssRow {
+            queues: config.queues(),
+            table: rss.table.len(),
+            key_bytes: rss.key.len(),
+            key_is_ours: rss.key_is_ours,
+        });
+        row.divides = (config.queues() > 1).then(|| config.queues());
+        Ok(row)
+    };
     let rows = wire.ports.iter().map(row).collect::<Result<_, Failure>>();
     wire.close();
     rows
@@ -124,6 +150,8 @@ impl PortRow {
             max_tx_queues: info.max_tx_queues,
             rss_key_bytes: info.rss_key_bytes,
             rss_table: info.rss_table,
+            rss: None,
+            divides: None,
             rx_can: info.rx_offloads(),
             tx_can: info.tx_offloads(),
             checksums: agreed.map(Checksums::new),
@@ -162,6 +190,20 @@ impl PortRow {
                 "  RSS          table of {entries}, key of {} bytes",
                 self.rss_key_bytes
             ),
+        }
+
+        match (&self.rss, self.divides) {
+            (Some(rss), _) => println!(
+                "  in use       {} queues, table of {} and {} key of {} bytes read back: flows are known to come home",
+                rss.queues,
+                rss.table,
+                if rss.key_is_ours { "our" } else { "the port's own" },
+                rss.key_bytes
+            ),
+            (None, Some(queues)) => println!(
+                "  in use       {queues} queues, divided by the sender; what comes to the wrong shard is handed on"
+            ),
+            (None, None) => {}
         }
         println!("  receiving    can do {}", names(&self.rx_can));
         println!("  sending      can do {}", names(&self.tx_can));

@@ -1,12 +1,13 @@
 //! Ports under shards, shards on threads, and the thread that watches over them.
 
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crore::config::{Config, WireKind};
-use crore_dpdk::{PortStats, QueuePair};
+use crore::{Peers, Steering};
+use crore_dpdk::{Port, PortStats, QueuePair};
 
 use crate::clock;
 use crate::failure::Failure;
@@ -14,30 +15,32 @@ use crate::host;
 use crate::live::LiveLine;
 use crate::signals::Interrupted;
 use crate::wire::{self, OpenWire};
-use crate::worker::{self, Outcome, Shared, Work};
+use crate::worker::{self, Live, Outcome, Part, Place, Shared, Work};
 
 /// How often the watching thread looks around.
 const LOOK: Duration = Duration::from_millis(20);
 
-type Body = Box<dyn FnOnce(QueuePair, u16, Arc<Shared>, mpsc::Sender<()>) -> Result<Outcome, Failure> + Send>;
+type Body =
+    dyn Fn(Place, Vec<QueuePair>, &Shared, mpsc::Sender<()>) -> Result<Outcome, Failure> + Send + Sync;
 
-/// A shard to be started: how it is called, what it does.
+/// Shards of one kind to be started: how they are called, what each does.
 pub(crate) struct Launch {
     name: &'static str,
-    body: Body,
+    body: Arc<Body>,
 }
 
 impl Launch {
-    /// A shard of `config` whose work `make` makes, on the shard's own thread.
+    /// The shards of `config`, whose work `make` makes, each on its own thread: it
+    /// is told one shard's part of the limits, and which one it is.
     pub(crate) fn new<W: Work>(
         name: &'static str,
         config: &Config,
-        make: impl FnOnce(&Config) -> Result<W, Failure> + Send + 'static,
+        make: impl Fn(&Config, Part) -> Result<W, Failure> + Send + Sync + 'static,
     ) -> Self {
-        let config = config.clone();
-        let body: Body = Box::new(move |queues, core, shared, ready| {
-            let work = make(&config)?;
-            worker::run(&config, queues, core, work, &shared, || {
+        let config = config.of_one_shard();
+        let body: Arc<Body> = Arc::new(move |place, queues, shared, ready| {
+            let work = make(&config, place.part)?;
+            worker::run(&config, queues, place, work, shared, || {
                 let _ = ready.send(());
             })
         });
@@ -48,7 +51,8 @@ impl Launch {
 /// Shards that run.
 pub(crate) struct Running {
     wire: OpenWire,
-    shards: Vec<RunningShard>,
+    /// In the order of the launches, each with its shards.
+    groups: Vec<Vec<RunningShard>>,
     started: Instant,
 }
 
@@ -58,10 +62,16 @@ struct RunningShard {
     thread: JoinHandle<Result<Outcome, Failure>>,
 }
 
+impl RunningShard {
+    fn is_over(&self) -> bool {
+        self.shared.is_finished() || self.thread.is_finished()
+    }
+}
+
 /// What is known at the end.
 pub(crate) struct Ended {
-    /// In the order of the launches.
-    pub(crate) outcomes: Vec<Outcome>,
+    /// In the order of the launches, each with how its shards ended.
+    pub(crate) outcomes: Vec<Vec<Outcome>>,
     pub(crate) ports: Vec<Option<PortStats>>,
     pub(crate) mbufs_in_use: u32,
     pub(crate) duration: Duration,
@@ -80,10 +90,15 @@ impl Running {
         let wire = OpenWire::open(config)?;
         let mut running = Self {
             wire,
-            shards: Vec::new(),
+            groups: Vec::new(),
             started: Instant::now(),
         };
-        match running.launch(config, launches).and_then(|()| {
+        let mut cores = cores(config).into_iter().cycle();
+        let up = launches
+            .into_iter()
+            .enumerate()
+            .try_for_each(|(port, launch)| running.launch(config, port, launch, &mut cores));
+        match up.and_then(|()| {
             if with_host {
                 host::set_up(wire::tap_interface(config), &config.wire.host_addresses)
             } else {
@@ -98,26 +113,42 @@ impl Running {
         }
     }
 
-    fn launch(&mut self, config: &Config, launches: Vec<Launch>) -> Result<(), Failure> {
-        let cores = cores(config, launches.len());
-        for (i, Launch { name, body }) in launches.into_iter().enumerate() {
-            let port = self
-                .wire
-                .ports
-                .get(i)
-                .ok_or_else(|| Failure::run("the wire has too few ports"))?;
-            let queues = port
-                .take_queues()
-                .pop()
-                .ok_or_else(|| Failure::run("the port has no queues"))?;
-            let shared = Arc::new(Shared::default());
+    /// Starts the shards of one kind on a port, each with its part of the queues.
+    fn launch(
+        &mut self,
+        config: &Config,
+        port: usize,
+        launch: Launch,
+        cores: &mut impl Iterator<Item = u16>,
+    ) -> Result<(), Failure> {
+        let port = self.wire.ports.get(port);
+        let port = port.ok_or_else(|| Failure::run("the wire has too few ports"))?;
+        let of = config.shards();
+        let steering = Arc::new(steering(port, config));
+        let mut queues: Vec<Vec<QueuePair>> = (0..of).map(|_| Vec::new()).collect();
+        for queue in port.take_queues() {
+            queues[usize::from(queue.index() % of)].push(queue);
+        }
+        let mut peers = Peers::of(&steering).into_iter();
+        let unsettled = Arc::new(AtomicUsize::new(of.into()));
+        self.groups.push(Vec::new());
+        for (index, queues) in (0..of).zip(queues) {
+            let place = Place {
+                part: Part { index, of },
+                core: cores.next().unwrap_or(0),
+                steering: steering.clone(),
+                peers: peers.next().filter(|_| of > 1),
+            };
+            let shared = Arc::new(Shared::new(unsettled.clone()));
             let (ready, is_ready) = mpsc::channel();
-            let (core, theirs) = (cores[i], shared.clone());
+            let (name, body, theirs) = (launch.name, launch.body.clone(), shared.clone());
             let thread = thread::Builder::new()
                 .name(name.into())
-                .spawn(move || body(queues, core, theirs, ready))
+                .spawn(move || body(place, queues, &theirs, ready))
                 .map_err(|e| Failure::run(format!("no thread: {e}")))?;
-            self.shards.push(RunningShard { name, shared, thread });
+            if let Some(group) = self.groups.last_mut() {
+                group.push(RunningShard { name, shared, thread });
+            }
             is_ready
                 .recv()
                 .map_err(|_| Failure::run(format!("{name} did not start")))?;
@@ -134,8 +165,8 @@ impl Running {
         &self.wire
     }
 
-    /// Shows a live line until somebody asks for the end, a shard ends by
-    /// itself, or the configured time is over.
+    /// Shows a live line until somebody asks for the end, the shards of a kind have
+    /// done what they were there for, or the configured time is over.
     pub(crate) fn watch(&self, config: &Config, interrupted: &Interrupted, quiet: bool) {
         let every = Duration::from_secs(config.serve.live_seconds);
         let mut line = LiveLine::new();
@@ -144,38 +175,48 @@ impl Running {
             let over = config
                 .duration()
                 .is_some_and(|limit| self.started.elapsed() >= limit);
-            if interrupted.asked() || over || self.shards.iter().any(|s| s.thread.is_finished()) {
+            if interrupted.asked() || over || self.groups.iter().any(|group| is_over(group)) {
                 break;
             }
             if !quiet && !every.is_zero() && Instant::now() >= next_line {
                 next_line += every;
-                line.show(&self.shards[0].shared.live());
+                let mut live = Live::default();
+                for shard in self.groups.first().into_iter().flatten() {
+                    live.merge(&shard.shared.live());
+                }
+                line.show(&live);
             }
             clock::rest(LOOK);
         }
         line.end();
     }
 
-    /// Ends the shards, the last launched first, closes the wire, and says what was.
+    /// Ends the shards, the last launched kind first, closes the wire, and says what was.
     pub(crate) fn finish(self) -> Result<Ended, Failure> {
         let Self {
             wire,
-            shards,
+            groups,
             started,
         } = self;
         let mut outcomes = Vec::new();
         let mut failure = None;
-        for RunningShard { name, shared, thread } in shards.into_iter().rev() {
-            shared.stop();
-            match thread.join() {
-                Ok(Ok(outcome)) => outcomes.push(outcome),
-                Ok(Err(error)) => failure = Some(error),
-                Err(_) => {
-                    failure = Some(Failure::run(format!(
-                        "{name}: a bug ended its thread (see above)"
-                    )))
+        for group in groups.into_iter().rev() {
+            for shard in &group {
+                shard.shared.stop();
+            }
+            let mut ended = Vec::new();
+            for RunningShard { name, thread, .. } in group {
+                match thread.join() {
+                    Ok(Ok(outcome)) => ended.push(outcome),
+                    Ok(Err(error)) => failure = Some(error),
+                    Err(_) => {
+                        failure = Some(Failure::run(format!(
+                            "{name}: a bug ended its thread (see above)"
+                        )))
+                    }
                 }
             }
+            outcomes.push(ended);
         }
         outcomes.reverse();
         let ports = wire.ports.iter().map(|port| port.stats().ok()).collect();
@@ -192,18 +233,30 @@ impl Running {
     }
 }
 
-/// A core for each shard: those that are configured, else those that this
-/// process may use; the last of them for all that are left over.
-fn cores(config: &Config, wanted: usize) -> Vec<u16> {
+/// Whether the shards of a kind have all done what they were there for, or one of
+/// them is no more.
+fn is_over(group: &[RunningShard]) -> bool {
+    group.iter().all(RunningShard::is_over) || group.iter().any(|shard| shard.thread.is_finished())
+}
+
+/// How flows are divided: as the NIC says that it does, else by software, which
+/// is how another Crore on the other end divides them too.
+pub(crate) fn steering(port: &Port, config: &Config) -> Steering {
+    let shards = config.shards();
+    port.rss()
+        .and_then(|rss| Steering::of_nic(&rss.key, &rss.table, shards))
+        .unwrap_or_else(|| Steering::symmetric(config.queues(), shards))
+}
+
+/// The cores for shards, in order: those that are configured, then the others that
+/// this process may use, for the shards on the second port of a wire.
+fn cores(config: &Config) -> Vec<u16> {
     let mut cores = config.eal.cores.clone();
     let more = allowed_cores()
         .into_iter()
         .filter(|core| !config.eal.cores.contains(core));
     cores.extend(more);
-    let last = cores.last().copied().unwrap_or(0);
-    (0..wanted)
-        .map(|i| cores.get(i).copied().unwrap_or(last))
-        .collect()
+    cores
 }
 
 /// The cores that this process may run on.

@@ -10,6 +10,7 @@ use crate::cli::{ServeArguments, ServiceName};
 use crate::control;
 use crate::failure::Failure;
 use crate::host;
+use crate::load::part_of;
 use crate::run::{Launch, Running};
 use crate::signals::Interrupted;
 use crate::summary::{Summary, WireFacts, print_json};
@@ -59,7 +60,7 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Result<(), Failure> {
 
 fn launch(service: ServiceName, config: &Config, port: u16) -> Launch {
     match service {
-        ServiceName::Http => Launch::new("http", config, move |config| {
+        ServiceName::Http => Launch::new("http", config, move |config, _| {
             let app = match &config.serve.root {
                 Some(root) => Http::with_root(root)
                     .map_err(|e| Failure::run(format!("serve.root: {}: {e}", root.display())))?,
@@ -67,13 +68,13 @@ fn launch(service: ServiceName, config: &Config, port: u16) -> Launch {
             };
             Ok(serving(app, config, port))
         }),
-        ServiceName::Echo => Launch::new("echo", config, move |config| {
+        ServiceName::Echo => Launch::new("echo", config, move |config, _| {
             Ok(serving(Echo::new(), config, port))
         }),
-        ServiceName::Discard => Launch::new("discard", config, move |config| {
+        ServiceName::Discard => Launch::new("discard", config, move |config, _| {
             Ok(serving(Discard::new(), config, port))
         }),
-        ServiceName::Chargen => Launch::new("chargen", config, move |config| {
+        ServiceName::Chargen => Launch::new("chargen", config, move |config, _| {
             let limit = Some(config.serve.chargen_bytes).filter(|&n| n > 0);
             Ok(serving(Chargen::new(limit), config, port))
         }),
@@ -113,8 +114,8 @@ fn ring_client(config: &Config, service: ServiceName, port: u16, file: &str) -> 
         connections: RING_CONNECTIONS,
         ..LoadConfig::new(SocketAddr::new(remote, port), workload)
     };
-    Ok(Launch::new("client", &theirs, move |_| {
-        Ok(Asking(LoadClient::new(load)))
+    Ok(Launch::new("client", &theirs, move |_, part| {
+        Ok(Asking(LoadClient::new(part_of(&load, part))))
     }))
 }
 

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use crore::config::Config;
 use crore::nic::fault::{FaultCounts, FaultStats};
-use crore::{DropCounters, DropReason};
+use crore::{DropCounters, DropReason, PeerCounters};
 use crore_dpdk::PortStats;
 use crore_load::LoadReport;
 use serde::Serialize;
@@ -53,7 +53,7 @@ impl WireFacts {
     }
 }
 
-/// The summary of one shard.
+/// The summary of all shards of a kind.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
     program: &'static str,
@@ -93,6 +93,11 @@ pub(crate) struct Summary {
     tx_dry: u64,
     drops: BTreeMap<&'static str, u64>,
     hints: Vec<String>,
+    /// Frames that came to the wrong shard and were handed to the right one.
+    rescued: u64,
+    /// Those that were lost because the right one's mailbox was full.
+    rescue_full: u64,
+    shards: Vec<ShardSummary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     faults: Option<FaultSummary>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,7 +112,7 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// What is to be told of the first shard; where a second one was its
+    /// What is to be told of the first kind of shards; where the second one was its
     /// client, what that found is told too.
     pub(crate) fn new(program: &'static str, wire: Option<WireFacts>, ended: Ended) -> Result<Self, Failure> {
         let Ended {
@@ -117,6 +122,8 @@ impl Summary {
             duration,
         } = ended;
         let mut outcomes = outcomes.into_iter();
+        let first = outcomes.next().unwrap_or_default();
+        let shards = ShardSummary::of(&first);
         let Outcome {
             counters,
             app,
@@ -124,13 +131,16 @@ impl Summary {
             reset_at_end,
             faults,
             load,
-        } = outcomes.next().ok_or_else(|| Failure::run("nothing ran"))?;
-        let client = load.or_else(|| outcomes.next().and_then(|o| o.load));
+            peers,
+            core: _,
+        } = merged(first).ok_or_else(|| Failure::run("nothing ran"))?;
+        let client = load.or_else(|| outcomes.next().and_then(merged).and_then(|o| o.load));
         let mut hints = Vec::new();
         let partial = counters.drops.get(DropReason::PartialTcpChecksum);
         if partial > 0 {
             hints.push(checksum_hint(partial));
         }
+        hints.extend(rescue_hint(&peers, counters.rx_frames));
         Ok(Self {
             program,
             version: cli::crore_version(),
@@ -162,6 +172,9 @@ impl Summary {
             tx_dry: counters.tx_dry,
             drops: named(&counters.drops),
             hints,
+            rescued: peers.handed_on,
+            rescue_full: peers.mailbox_full,
+            shards,
             faults: faults.map(FaultSummary::of),
             port: ports.into_iter().next().flatten().map(PortSummary::of),
             errors: client
@@ -216,6 +229,9 @@ impl Summary {
                 self.reset_at_end
             );
         }
+        if self.shards.len() > 1 {
+            self.say_shards();
+        }
         let drops: Vec<String> = self.drops.iter().map(|(name, n)| format!("{name} {n}")).collect();
         eprintln!(
             "dropped: {}",
@@ -230,6 +246,21 @@ impl Summary {
         }
     }
 
+    fn say_shards(&self) {
+        for shard in &self.shards {
+            eprintln!(
+                "shard {} on core {}: {} connections, {} requests; {} frames in, {} out, {} handed on to others",
+                shard.shard,
+                shard.core,
+                shard.accepted + shard.connected,
+                shard.requests,
+                shard.frames_in,
+                shard.frames_out,
+                shard.handed_on,
+            );
+        }
+    }
+
     /// An error when something is left over that ought not to be.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         match (self.connections, self.mbufs_in_use) {
@@ -239,6 +270,75 @@ impl Summary {
             ))),
         }
     }
+}
+
+/// One shard's figures.
+#[derive(Debug, Serialize)]
+struct ShardSummary {
+    shard: usize,
+    core: u16,
+    accepted: u64,
+    connected: u64,
+    connections_peak: u64,
+    requests: u64,
+    frames_in: u64,
+    frames_out: u64,
+    retransmits: u64,
+    /// Frames that came here and were another shard's.
+    handed_on: u64,
+    /// Frames of this shard's that came to another.
+    rescued: u64,
+    rescue_full: u64,
+}
+
+impl ShardSummary {
+    fn of(outcomes: &[Outcome]) -> Vec<Self> {
+        let row = |(shard, outcome): (usize, &Outcome)| {
+            let Outcome {
+                counters,
+                app,
+                peers,
+                core,
+                load,
+                ..
+            } = outcome;
+            Self {
+                shard,
+                core: *core,
+                accepted: counters.accepted,
+                connected: counters.connected,
+                connections_peak: counters.connections_peak,
+                requests: load.as_ref().map_or(app.requests, |load| load.requests),
+                frames_in: counters.rx_frames,
+                frames_out: counters.tx_frames,
+                retransmits: counters.retransmits,
+                handed_on: peers.handed_on,
+                rescued: peers.rescued,
+                rescue_full: peers.mailbox_full,
+            }
+        };
+        outcomes.iter().enumerate().map(row).collect()
+    }
+}
+
+/// All shards of a kind as one; none of none.
+fn merged(outcomes: Vec<Outcome>) -> Option<Outcome> {
+    outcomes.into_iter().reduce(|mut all, one| {
+        all.merge(&one);
+        all
+    })
+}
+
+/// What it means that much came to the wrong shard.
+fn rescue_hint(peers: &PeerCounters, frames: u64) -> Option<String> {
+    const MANY_PERCENT: u64 = 5;
+    let percent = peers.handed_on * 100 / frames.max(1);
+    (percent >= MANY_PERCENT).then(|| {
+        format!(
+            "{percent}% of the frames came to the wrong shard and had to be copied to the right one: what feeds the \
+             queues (a kernel, a NIC without RSS, a peer with another number of queues) divides the flows otherwise"
+        )
+    })
 }
 
 /// One line of JSON on standard output.

@@ -52,6 +52,7 @@ impl OpenWire {
                     &eal,
                     &RingConfig {
                         slots,
+                        queues: config.queues(),
                         ..RingConfig::default()
                     },
                 )?;
@@ -61,7 +62,9 @@ impl OpenWire {
         let settings = port_config(config, mtu);
         let ports = names
             .iter()
-            .map(|name| Port::open(&eal, name, &settings, &pool))
+            .map(|name| {
+                Port::open(&eal, name, &settings, &pool).map_err(|error| too_many_queues(config, error))
+            })
             .collect::<Result<_, _>>()?;
         Ok(Self {
             ports,
@@ -91,6 +94,24 @@ impl OpenWire {
         drop(eal);
         drop(sockets);
         in_use
+    }
+}
+
+/// What to change when a port has not so many queues.
+fn too_many_queues(config: &Config, error: crore_dpdk::Error) -> Failure {
+    let many = config.queues() > 1;
+    match error {
+        crore_dpdk::Error::Limit { what, .. } if many && what == crore_dpdk::NUMBER_OF_QUEUES => {
+            let key = if config.wire.queues.is_some() {
+                "wire.queues"
+            } else {
+                "eal.cores"
+            };
+            Failure::run(format!(
+                "{key}: {error}; a shard on each core needs a queue of its own"
+            ))
+        }
+        error => error.into(),
     }
 }
 
@@ -135,13 +156,13 @@ fn describe(config: &Config) -> Wire {
             .map(|p| p.display().to_string())
             .unwrap_or_default()
     };
-    let mac = config.net.mac;
+    let (mac, queues) = (config.net.mac, config.queues());
     match wire.kind {
         WireKind::Tap => Wire::Tap {
             iface: interface(),
             mac: Some(mac.unwrap_or(TAP_MAC)),
         },
-        WireKind::AfPacket => match Wire::af_packet(&interface(), 1) {
+        WireKind::AfPacket => match Wire::af_packet(&interface(), queues) {
             Wire::AfPacket {
                 iface,
                 queues,
@@ -159,7 +180,7 @@ fn describe(config: &Config) -> Wire {
         },
         WireKind::AfXdp => Wire::AfXdp {
             iface: interface(),
-            queues: 1,
+            queues,
             busy_budget: wire.busy_budget,
             force_copy: wire.force_copy,
         },
@@ -175,12 +196,12 @@ fn describe(config: &Config) -> Wire {
         },
         WireKind::Vhost => Wire::Vhost {
             path: socket(),
-            queues: 1,
+            queues,
             client: wire.reverse,
         },
         WireKind::VirtioUser => Wire::VirtioUser {
             path: socket(),
-            queues: 1,
+            queues,
             server: wire.reverse,
             mac,
         },
@@ -210,7 +231,7 @@ fn port_config(config: &Config, mtu: u16) -> PortConfig {
     let offload = config.wire.offload && !config.faults.any();
     PortConfig {
         mtu,
-        queues: 1,
+        queues: config.queues(),
         rx_descriptors: config.wire.rx_descriptors,
         tx_descriptors: config.wire.tx_descriptors,
         offloads: if offload { Offloads::ALL } else { Offloads::NONE },

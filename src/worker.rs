@@ -5,15 +5,17 @@
 //! for its figures some times a second, and never waits longer than
 //! [`PAUSE_LONG`].
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crore::config::{Config, Poll};
 use crore::nic::Nic;
 use crore::nic::fault::{FaultNic, FaultStats};
 use crore::services::{App, AppCounters, Families};
-use crore::{Counters, DropReason, Duration, Event, Instant, Service, Shard, Stack};
+use crore::{
+    Counters, DropReason, Duration, Event, Instant, PeerCounters, Peers, Service, Shard, Share, Spread,
+    Stack, Steering,
+};
 use crore_dpdk::{PortNic, QueuePair};
 use crore_load::{Client, LoadReport};
 
@@ -63,16 +65,76 @@ pub(crate) struct Live {
     pub(crate) counters: Counters,
     pub(crate) app: AppCounters,
     pub(crate) open: usize,
+    pub(crate) peers: PeerCounters,
+}
+
+impl Live {
+    /// Adds another shard's.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.counters.merge(&other.counters);
+        self.app.merge(&other.app);
+        self.open += other.open;
+        self.peers.merge(&other.peers);
+    }
+}
+
+/// Which of how many shards one is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    pub(crate) index: u16,
+    pub(crate) of: u16,
+}
+
+impl Part {
+    /// An even part of `total`, which the shards divide among them.
+    pub(crate) fn share(self, total: u64) -> u64 {
+        let (index, of) = (u64::from(self.index), u64::from(self.of));
+        total / of + u64::from(index < total % of)
+    }
+
+    /// The same, where no more than `holders` have anything to do.
+    pub(crate) fn share_among(self, total: u64, holders: u64) -> u64 {
+        let of = u64::from(self.of).min(holders).max(1) as u16;
+        if self.index < of {
+            Self { of, ..self }.share(total)
+        } else {
+            0
+        }
+    }
+}
+
+/// A shard's place in the program.
+pub(crate) struct Place {
+    pub(crate) part: Part,
+    pub(crate) core: u16,
+    pub(crate) steering: Arc<Steering>,
+    /// None where it is the only one.
+    pub(crate) peers: Option<Peers>,
 }
 
 /// What both threads share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     stop: AtomicBool,
+    finished: AtomicBool,
+    /// Shards of the same kind that still have something to settle at the end.
+    unsettled: Arc<AtomicUsize>,
     live: Mutex<Live>,
 }
 
 impl Shared {
+    pub(crate) fn new(unsettled: Arc<AtomicUsize>) -> Self {
+        Self {
+            unsettled,
+            ..Self::default()
+        }
+    }
+
+    /// Whether it has done all that it was there for.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
@@ -97,42 +159,98 @@ pub(crate) struct Outcome {
     pub(crate) reset_at_end: usize,
     pub(crate) faults: Option<FaultStats>,
     pub(crate) load: Option<LoadReport>,
+    pub(crate) peers: PeerCounters,
+    pub(crate) core: u16,
 }
 
-/// Puts a stack and its work on a pair of queues, says so by `ready`, and runs
-/// until [`Shared::stop`] or until the work is finished.
+impl Outcome {
+    /// Adds how another shard of the same kind ended.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.counters.merge(&other.counters);
+        self.app.merge(&other.app);
+        self.connections += other.connections;
+        self.reset_at_end += other.reset_at_end;
+        self.peers.merge(&other.peers);
+        if let (Some(ours), Some(theirs)) = (&mut self.faults, &other.faults) {
+            ours.merge(theirs);
+        }
+        if let (Some(ours), Some(theirs)) = (&mut self.load, &other.load) {
+            ours.merge(theirs);
+        }
+    }
+}
+
+/// Puts a stack and its work on its queues, says so by `ready`, and runs until
+/// [`Shared::stop`].
 pub(crate) fn run<W: Work>(
     config: &Config,
-    queues: QueuePair,
-    core: u16,
+    queues: Vec<QueuePair>,
+    place: Place,
     work: W,
     shared: &Shared,
     ready: impl FnOnce(),
 ) -> Result<Outcome, Failure> {
-    crore_dpdk::pin_to_core(core)?;
-    let nic = PortNic::new(queues)?;
+    crore_dpdk::pin_to_core(place.core)?;
+    let mut nics = Vec::new();
+    for queue in queues {
+        nics.push((queue.index(), PortNic::new(queue)?));
+    }
+    if nics.len() > 1 {
+        let spread = Spread::new(place.steering.clone(), nics);
+        let nic = spread.ok_or_else(|| Failure::run("the port has no queues"))?;
+        return run_on(config, nic, place, work, shared, ready);
+    }
+    let (_, nic) = nics.pop().ok_or_else(|| Failure::run("the port has no queues"))?;
+    run_on(config, nic, place, work, shared, ready)
+}
+
+fn run_on<N: Nic, W: Work>(
+    config: &Config,
+    nic: N,
+    place: Place,
+    work: W,
+    shared: &Shared,
+    ready: impl FnOnce(),
+) -> Result<Outcome, Failure> {
     if config.faults.any() {
-        let nic = FaultNic::new(nic, config.faults.to_fault_config());
-        let (mut outcome, nic) = drive(config, nic, work, shared, ready)?;
+        let mut faults = config.faults.to_fault_config();
+        faults.seed = faults.seed.wrapping_add(place.part.index.into());
+        let (mut outcome, nic) = drive(config, FaultNic::new(nic, faults), place, work, shared, ready)?;
         outcome.faults = Some(nic.stats());
         Ok(outcome)
     } else {
-        drive(config, nic, work, shared, ready).map(|(outcome, _)| outcome)
+        drive(config, nic, place, work, shared, ready).map(|(outcome, _)| outcome)
     }
 }
 
 fn drive<N: Nic, W: Work>(
     config: &Config,
     nic: N,
+    place: Place,
     mut work: W,
     shared: &Shared,
     ready: impl FnOnce(),
 ) -> Result<(Outcome, N), Failure> {
-    let mut stack = Stack::new(config.stack_config(), nic.capabilities(), secret()?)
-        .map_err(|e| Failure::run(e.to_string()))?;
+    let Place {
+        part,
+        core,
+        steering,
+        peers,
+    } = place;
+    let mut limits = config.stack_config();
+    limits.share = peers.as_ref().map(|_| Share {
+        steering,
+        shard: part.index,
+    });
+    let mut stack =
+        Stack::new(limits, nic.capabilities(), secret()?).map_err(|e| Failure::run(e.to_string()))?;
     work.begin(&mut stack)?;
+    let shard = Shard::new(nic, stack, work);
     let mut driver = Driver {
-        shard: Shard::new(nic, stack, work),
+        shard: match peers {
+            Some(peers) => shard.among(peers),
+            None => shard,
+        },
         clock: Clock::start(),
         shared,
         rest: Rest {
@@ -144,14 +262,23 @@ fn drive<N: Nic, W: Work>(
         close_wait: CloseWaitAlarm::default(),
     };
     ready();
-    while !shared.stopping() && !driver.shard.service().is_finished() {
+    // One that is finished goes on: others may need what comes to its queue.
+    while !shared.stopping() {
         driver.turn();
+        if driver.shard.service().is_finished() && !shared.is_finished() {
+            let now = driver.clock.now();
+            driver.publish(now);
+            shared.finished.store(true, Ordering::Relaxed);
+        }
     }
     let reset_at_end = driver.drain(Duration::from_secs(config.serve.drain_seconds));
     let now = driver.clock.now();
     driver.publish(now);
+    let peers = driver.shard.peer_counters();
     let (nic, stack, work) = driver.shard.into_parts();
     let outcome = Outcome {
+        peers,
+        core,
         counters: stack.counters().clone(),
         app: work.counters(),
         connections: stack.connections(),
@@ -197,12 +324,18 @@ impl<N: Nic, W: Work> Driver<'_, N, W> {
         let (stack, work) = self.shard.parts_mut();
         work.drain(stack, started);
         let mut next_look = started;
+        let mut settled = false;
         loop {
             let now = self.turn();
             if now >= next_look {
                 next_look = now + DRAIN_LOOK;
-                let finished = self.shard.service().open() == 0 && self.shard.stack().unfinished() == 0;
-                if finished || now.since(started) >= limit {
+                if !settled && self.shard.service().open() == 0 && self.shard.stack().unfinished() == 0 {
+                    settled = true;
+                    self.shared.unsettled.fetch_sub(1, Ordering::Relaxed);
+                }
+                // What comes to this queue may be for another that is not yet done.
+                let all_settled = settled && self.shared.unsettled.load(Ordering::Relaxed) == 0;
+                if all_settled || now.since(started) >= limit {
                     break;
                 }
             }
@@ -241,6 +374,7 @@ impl<N: Nic, W: Work> Driver<'_, N, W> {
             counters: counters.clone(),
             app: self.shard.service().counters(),
             open: self.shard.service().open(),
+            peers: self.shard.peer_counters(),
         };
         *self.shared.live.lock().unwrap_or_else(PoisonError::into_inner) = live;
     }

@@ -24,6 +24,19 @@ const KEYS_OF_KINDS: &[(&str, &[WireKind])] = &[
     ("address", &[Pci]),
 ];
 
+/// The most pairs of queues that DPDK's drivers take; those not listed say so themselves.
+const QUEUES_OF_KINDS: &[(WireKind, u16)] = &[
+    (Tap, 16),
+    (AfPacket, 16),
+    (Memif, 255),
+    (Vhost, 128),
+    (VirtioUser, 8),
+    (WireKind::Ring, 16),
+];
+
+/// Packet buffers that each polling thread may keep in its cache.
+const THREAD_CACHE: u32 = 512;
+
 /// The kernel's limit for an interface's name (IFNAMSIZ without its NUL).
 const INTERFACE_NAME_MAX: usize = 15;
 
@@ -39,9 +52,46 @@ impl Config {
         self.check_tcp(origins)?;
         self.check_stack(origins)?;
         self.check_serve(origins)?;
-        if self.eal.cores.len() > 1 {
-            let message = "one core, one shard, for now: name a single core";
+        self.check_shards(origins)
+    }
+
+    fn check_shards(&self, origins: &Origins) -> Result<(), ConfigError> {
+        let cores = &self.eal.cores;
+        let twice = |i: usize| cores[..i].contains(&cores[i]);
+        if let Some(i) = (0..cores.len()).find(|&i| twice(i)) {
+            let message = format!("core {} is there twice", cores[i]);
             return Err(origins.complain("eal.cores", message));
+        }
+        let (queues, shards) = (self.queues(), self.shards());
+        let key = if self.wire.queues.is_some() {
+            "wire.queues"
+        } else {
+            "eal.cores"
+        };
+        if queues < shards {
+            let message = format!("{queues} are too few for {shards} shards (eal.cores): each needs its own");
+            return Err(origins.complain(key, message));
+        }
+        let kind = self.wire.kind;
+        let limit = QUEUES_OF_KINDS.iter().find(|(of, _)| *of == kind);
+        if let Some(&(_, limit)) = limit
+            && queues > limit
+        {
+            let message = format!(
+                "{queues} pairs of queues are too many: a {} wire has at most {limit}",
+                kind.word()
+            );
+            return Err(origins.complain(key, message));
+        }
+        // One queue may do with less, and says so itself.
+        let taken =
+            u32::from(queues) * u32::from(self.wire.rx_descriptors) + u32::from(shards) * THREAD_CACHE;
+        if queues > 1 && taken >= self.wire.buffers {
+            let message = format!(
+                "{} are too few: {queues} queues and {shards} shards keep {taken} for themselves",
+                self.wire.buffers
+            );
+            return Err(origins.complain("wire.buffers", message));
         }
         Ok(())
     }

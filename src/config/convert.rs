@@ -9,6 +9,34 @@ use crore_stack::{CookiePolicy, StackConfig};
 use super::keys::{Config, FaultDirection, Faults, SynCookies, Tcp};
 
 impl Config {
+    /// How many shards there are: as many as cores were named.
+    pub fn shards(&self) -> u16 {
+        u16::try_from(self.eal.cores.len()).unwrap_or(u16::MAX).max(1)
+    }
+
+    /// How many pairs of queues the port has.
+    pub fn queues(&self) -> u16 {
+        self.wire.queues.unwrap_or(self.shards())
+    }
+
+    /// The same with one shard's part of the limits that are for all together.
+    pub fn of_one_shard(&self) -> Self {
+        let mut part = self.clone();
+        let shards = u32::from(self.shards());
+        let stack = &mut part.stack;
+        for limit in [
+            &mut stack.max_connections,
+            &mut stack.max_active,
+            &mut stack.backlog,
+            &mut stack.resets_per_second,
+            &mut stack.echo_replies_per_second,
+        ] {
+            *limit = limit.div_ceil(shards);
+        }
+        stack.receive_budget_bytes = stack.receive_budget_bytes.div_ceil(shards.into());
+        part
+    }
+
     /// What the stack is told.
     pub fn stack_config(&self) -> StackConfig {
         let stack = &self.stack;
@@ -34,6 +62,7 @@ impl Config {
             hop_limit: stack.hop_limit,
             neighbor_reachable: Duration::from_millis(stack.neighbor_reachable_ms),
             idle_timeout: self.idle_timeout(),
+            share: None,
             tcp: self.tcp.to_tcp(),
         }
     }

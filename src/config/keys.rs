@@ -162,9 +162,11 @@ section! {
         busy_budget: u16 = 0, "packets", Whole(0, 1024);
         /// `pci`: the NIC, as `dpdk-devbind.py --status` names it (needed).
         address: Option<String> = None, "", Words("domain:bus:device.function");
-        /// Descriptors of the receive ring.
+        /// Pairs of queues of the port; each shard takes its part of them. Absent: one for each shard. Both ends of `memif`, `vhost` and `virtio_user` have to have as many.
+        queues: Option<u16> = None, "pairs", Whole(1, 1024);
+        /// Descriptors of the receive ring, for each queue.
         rx_descriptors: u16 = 1024, "packets", Whole(64, 4096);
-        /// Descriptors of the transmit ring.
+        /// Descriptors of the transmit ring, for each queue.
         tx_descriptors: u16 = 1024, "packets", Whole(64, 4096);
         /// Packet buffers in the pool, for receiving, sending and received data that nobody has read yet. A power of two less one uses memory best.
         buffers: u32 = 16_383, "packets", Whole(1023, 4_194_303);
@@ -176,7 +178,7 @@ section! {
 section! {
     /// DPDK's environment (EAL): which cores, how much memory, which pages.
     Eal = "eal" {
-        /// The cores that the shards run on; each shard is pinned to its own. Empty: the first that this process may use.
+        /// The cores, one shard on each, pinned to it. Empty: one shard, on the first core that this process may use.
         cores: Vec<u16> = Vec::new(), "core numbers", Whole(0, 1023);
         /// Memory that DPDK takes at start.
         memory_mb: u32 = 512, "MiB", Whole(64, 1_048_576);
@@ -246,7 +248,9 @@ section! {
 }
 
 section! {
-    /// The stack's limits. All memory for them is bounded at the start.
+    /// The stack's limits. All memory for them is bounded at the start. They are
+    /// for the whole program: each shard gets an even part of those that are
+    /// counted in connections, bytes or a second.
     StackLimits = "stack" {
         /// Connections in all states together.
         max_connections: u32 = 65_536, "connections", Whole(1, 1_073_741_823);
@@ -260,7 +264,7 @@ section! {
         backlog: u32 = 4096, "connections", Whole(1, 1_073_741_824);
         /// When a SYN is answered without remembering it, by a SYN cookie: `overflow`: when the backlog, or the last record, is taken by handshakes; `never`: a SYN is dropped then. A client without timestamps gets neither window scaling nor SACK by a cookie.
         syn_cookies: SynCookies = SynCookies::Overflow, "", OneOf(SynCookies::WORDS);
-        /// Entries of the neighbour cache.
+        /// Entries of the neighbour cache, of each shard.
         max_neighbors: u32 = 4096, "entries", Whole(1, 1_048_576);
         /// Received data that all connections hold together.
         receive_budget_bytes: u64 = 1_073_741_824, "bytes", Whole(65_536, 1_099_511_627_776);

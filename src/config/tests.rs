@@ -143,7 +143,22 @@ fn a_mistake_in_the_file_is_named_with_file_and_key() {
             "[serve]\nroot = \"/no/such/folder\"\n",
             "x.toml: serve.root: /no/such/folder",
         ),
-        ("[eal]\ncores = [0, 1]\n", "x.toml: eal.cores: one core"),
+        (
+            "[eal]\ncores = [1, 0, 1]\n",
+            "x.toml: eal.cores: core 1 is there twice",
+        ),
+        (
+            "[wire]\nqueues = 1\n[eal]\ncores = [0, 1]\n",
+            "x.toml: wire.queues: 1 are too few for 2 shards",
+        ),
+        (
+            "[wire]\nqueues = 17\n",
+            "x.toml: wire.queues: 17 pairs of queues are too many: a tap wire has at most 16",
+        ),
+        (
+            "[wire]\nbuffers = 4095\n[eal]\ncores = [0, 1, 2]\n",
+            "x.toml: wire.buffers: 4095 are too few: 3 queues and 3 shards keep 4608",
+        ),
         (
             "[stack]\nephemeral_first = 7\nephemeral_last = 6\n",
             "x.toml: stack.ephemeral_first: 7 lies above",

@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::run::{Launch, Running};
 use crate::signals::Interrupted;
 use crate::summary::print_json;
-use crate::worker::Work;
+use crate::worker::{Part, Work};
 
 /// Opens under way at once, where nobody says otherwise.
 const OPENING: u32 = 512;
@@ -40,14 +40,18 @@ pub(super) fn hold(arguments: &LoadArguments, config: &Config, local: Vec<IpAddr
         size: arguments.size as usize,
         seed: 1,
     };
-    let (commands, to_shard) = mailbox(1);
-    let (reports, from_shard) = mailbox(1);
-    let launch = Launch::new("load", config, move |_| {
-        Ok(Holding(Crowd::new(crowd, to_shard, from_shard)))
+    let lines: Vec<Line> = (0..config.shards()).map(|_| Line::new()).collect();
+    let theirs = lines.clone();
+    let launch = Launch::new("load", config, move |_, part| {
+        let Line { commands, reports } = theirs[usize::from(part.index)].clone();
+        Ok(Holding(Crowd::new(part_of(&crowd, part), commands, reports)))
     });
     let interrupted = Interrupted::watch()?;
     let running = Running::start(config, vec![launch])?;
-    let talker = Talker { commands, reports };
+    let talker = Talker {
+        lines,
+        connections: arguments.connections,
+    };
     if arguments.control {
         for port in &running.wire().ports {
             port.wait_for_link(LINK_LIMIT);
@@ -65,7 +69,8 @@ pub(super) fn hold(arguments: &LoadArguments, config: &Config, local: Vec<IpAddr
     }
     running.watch(config, &interrupted, arguments.json || arguments.control);
     let ended = running.finish()?;
-    let left: usize = ended.outcomes.iter().map(|outcome| outcome.connections).sum();
+    let outcomes = ended.outcomes.iter().flatten();
+    let left: usize = outcomes.map(|outcome| outcome.connections).sum();
     log::debug!("{left} connections are left in TIME-WAIT");
     if ended.mbufs_in_use > 0 {
         return Err(Failure::run(format!(
@@ -92,10 +97,59 @@ fn script(arguments: &LoadArguments) -> Vec<Command> {
     script
 }
 
-/// Hands commands to the shard, one after the other, and prints what came of each.
-struct Talker {
+/// What one of the shards holds, so that all together hold what `crowd` says.
+fn part_of(crowd: &CrowdConfig, part: Part) -> CrowdConfig {
+    let share = |of_all: u32| part.share(of_all.into()) as u32;
+    CrowdConfig {
+        connections: share(crowd.connections),
+        opening: share(crowd.opening).max(1),
+        open_pace: crowd.open_pace.map(|pace| pace.part(part.of)),
+        outstanding: share(crowd.outstanding).max(1),
+        seed: crowd.seed + u64::from(part.index),
+        ..crowd.clone()
+    }
+}
+
+/// What one of the shards does, so that all together do what `command` says.
+fn part_of_command(command: Command, connections: u32, part: Part) -> Command {
+    match command {
+        Command::Echo { requests, among } => Command::Echo {
+            requests: part.share_among(requests, u64::from(among.min(connections))),
+            among: part.share(among.into()) as u32,
+        },
+        command => command,
+    }
+}
+
+/// The way to a shard, and back.
+#[derive(Clone)]
+struct Line {
     commands: Mailbox<Command>,
     reports: Mailbox<PhaseReport>,
+}
+
+impl Line {
+    fn new() -> Self {
+        Self {
+            commands: mailbox(1).0,
+            reports: mailbox(1).0,
+        }
+    }
+
+    fn report(&self) -> PhaseReport {
+        loop {
+            match self.reports.receive() {
+                Some(report) => return report,
+                None => clock::rest(LOOK),
+            }
+        }
+    }
+}
+
+/// Hands commands to the shards, one after the other, and prints what came of each.
+struct Talker {
+    lines: Vec<Line>,
+    connections: u32,
 }
 
 impl Talker {
@@ -114,15 +168,21 @@ impl Talker {
     }
 
     fn carry_out(&self, command: Command) {
-        if self.commands.send(command).is_err() || command == Command::Quit {
+        let of = self.lines.len() as u16;
+        for (index, line) in (0..of).zip(&self.lines) {
+            let part = part_of_command(command, self.connections, Part { index, of });
+            if line.commands.send(part).is_err() {
+                return;
+            }
+        }
+        if command == Command::Quit {
             return;
         }
-        let report = loop {
-            match self.reports.receive() {
-                Some(report) => break report,
-                None => clock::rest(LOOK),
-            }
-        };
+        let reports = self.lines.iter().map(Line::report);
+        let report = reports.reduce(|mut all, one| {
+            all.merge(&one);
+            all
+        });
         if let Err(error) = print_json(&report) {
             log::error!("{error}");
         }

@@ -60,6 +60,24 @@ pub struct AppCounters {
     pub idle_closed: u64,
 }
 
+impl AppCounters {
+    /// Adds what another shard has done.
+    pub fn merge(&mut self, other: &Self) {
+        let Self {
+            requests,
+            bytes_in,
+            bytes_out,
+            refused,
+            idle_closed,
+        } = other;
+        self.requests += requests;
+        self.bytes_in += bytes_in;
+        self.bytes_out += bytes_out;
+        self.refused += refused;
+        self.idle_closed += idle_closed;
+    }
+}
+
 /// The listeners of an application: one for each family.
 #[derive(Default, Debug)]
 pub struct Listeners(Vec<ListenerId>);

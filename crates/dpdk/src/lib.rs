@@ -46,7 +46,7 @@ pub use mbuf::{Burst, Mbuf};
 pub use memory::FreeHugePages;
 pub use mempool::{Mempool, MempoolConfig};
 pub use nic::PortNic;
-pub use port::{Offloads, Port, PortConfig};
+pub use port::{NUMBER_OF_QUEUES, Offloads, Port, PortConfig};
 pub use queue::{QueuePair, RxQueue, TxQueue};
 pub use ring::{RingConfig, ring_ports};
 pub use rss::Rss;

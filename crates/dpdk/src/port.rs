@@ -20,6 +20,9 @@ use crate::rss::{self, AskedKey, Rss};
 use crate::stats::{self, PortStats, XStat};
 use crate::wire;
 
+/// What an [`Error::Limit`] about queues speaks of.
+pub const NUMBER_OF_QUEUES: &str = "a number of queues";
+
 /// Work that a NIC can take over: what is wanted, or what was agreed on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Offloads {
@@ -281,11 +284,7 @@ fn check_limits(info: &PortInfo, config: &PortConfig) -> Result<(), Error> {
     };
     let queues = info.max_rx_queues.min(info.max_tx_queues);
     if config.queues == 0 || config.queues > queues {
-        return limit(
-            "a number of queues",
-            config.queues.into(),
-            format!("1 to {queues}"),
-        );
+        return limit(NUMBER_OF_QUEUES, config.queues.into(), format!("1 to {queues}"));
     }
     if config.mtu < 576 || config.mtu > info.max_mtu {
         return limit("an MTU", config.mtu.into(), format!("576 to {}", info.max_mtu));

@@ -10,7 +10,7 @@ use crore_stack::{ConnId, ConnectError, Event, Read, Stack};
 use hdrhistogram::Histogram;
 
 use crate::http::{Progress, ReplyParser};
-use crate::{LatencySummary, LoadReport, Pace, Pattern};
+use crate::{Latencies, LoadReport, Pace, Pattern};
 
 /// What is asked of the server.
 #[derive(Clone, Debug)]
@@ -415,7 +415,8 @@ impl Client for LoadClient {
         let end = self.finished.unwrap_or(now);
         let seconds = self.started.map_or(0.0, |start| end.since(start).as_secs_f64());
         let mut report = self.report.clone();
-        report.latency = LatencySummary::of(&self.latency);
+        report.latencies = Latencies::of(&self.latency);
+        report.latency = report.latencies.summary();
         rates(report, seconds)
     }
 

@@ -14,7 +14,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::dice::Dice;
-use crate::{LatencySummary, Pace, Pattern};
+use crate::{Latencies, LatencySummary, Pace, Pattern};
 
 /// What to hold, and where.
 #[derive(Clone, Debug)]
@@ -79,6 +79,37 @@ pub struct PhaseReport {
     pub mismatches: u64,
     /// From a request's write to the last byte of its reply.
     pub latency: LatencySummary,
+    /// All such times, in nanoseconds, of which `latency` is the summary.
+    #[serde(skip)]
+    pub latencies: Latencies,
+}
+
+impl PhaseReport {
+    /// Adds what came of the same command on another shard.
+    pub fn merge(&mut self, other: &Self) {
+        let Self {
+            phase: _,
+            seconds,
+            established,
+            failures,
+            resets,
+            requests,
+            per_second,
+            mismatches,
+            latency: _,
+            latencies,
+        } = other;
+        let done = self.per_second * self.seconds + per_second * seconds;
+        self.seconds = self.seconds.max(*seconds);
+        self.per_second = if self.seconds > 0.0 { done / self.seconds } else { 0.0 };
+        self.established += established;
+        self.failures += failures;
+        self.resets += resets;
+        self.requests += requests;
+        self.mismatches += mismatches;
+        self.latencies.merge(latencies);
+        self.latency = self.latencies.summary();
+    }
 }
 
 /// The application's word for a connection: bytes of its stream that have come
@@ -234,7 +265,8 @@ impl Crowd {
         report.seconds = seconds;
         report.established = self.established;
         report.per_second = if seconds > 0.0 { done as f64 / seconds } else { 0.0 };
-        report.latency = LatencySummary::of(&self.latency);
+        report.latencies = Latencies::of(&self.latency);
+        report.latency = report.latencies.summary();
         self.phase = Phase::Idle;
         // One report for each command: there is always room.
         let _ = self.reports.send(report);

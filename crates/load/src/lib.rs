@@ -22,4 +22,4 @@ pub use client::{Client, LoadClient, LoadConfig, OPENING, Workload};
 pub use crowd::{Command, Crowd, CrowdConfig, PhaseReport};
 pub use pace::Pace;
 pub use pattern::{Pattern, Periodic};
-pub use report::{LatencySummary, LoadReport};
+pub use report::{Latencies, LatencySummary, LoadReport};

@@ -18,6 +18,14 @@ impl Pace {
         }
     }
 
+    /// An even part of it, where `parts` of them go on at once.
+    pub fn part(self, parts: u16) -> Self {
+        Self {
+            per_second: self.per_second / f64::from(parts.max(1)),
+            ..self
+        }
+    }
+
     /// How many are due after so long.
     pub(crate) fn due(self, elapsed: Duration) -> u64 {
         let t = elapsed.as_secs_f64();

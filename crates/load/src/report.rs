@@ -1,5 +1,6 @@
 //! What a run of the load generator found.
 
+use crate::client::rates;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -32,6 +33,71 @@ pub struct LoadReport {
     pub received_bits_per_second: f64,
     /// Time from a request's write to the last byte of its reply.
     pub latency: LatencySummary,
+    /// All such times, in nanoseconds, of which `latency` is the summary.
+    #[serde(skip)]
+    pub latencies: Latencies,
+}
+
+impl LoadReport {
+    /// Adds what another shard of the same run found.
+    pub fn merge(&mut self, other: &Self) {
+        let Self {
+            requests,
+            bytes_sent,
+            bytes_received,
+            mismatches,
+            connections,
+            connect_failures,
+            broken,
+            seconds,
+            requests_per_second: _,
+            connections_per_second: _,
+            sent_bits_per_second: _,
+            received_bits_per_second: _,
+            latency: _,
+            latencies,
+        } = other;
+        self.requests += requests;
+        self.bytes_sent += bytes_sent;
+        self.bytes_received += bytes_received;
+        self.mismatches += mismatches;
+        self.connections += connections;
+        self.connect_failures += connect_failures;
+        self.broken += broken;
+        self.latencies.merge(latencies);
+        self.latency = self.latencies.summary();
+        let seconds = self.seconds.max(*seconds);
+        *self = rates(core::mem::take(self), seconds);
+    }
+}
+
+/// Times in nanoseconds, as a histogram that others can be added to.
+#[derive(Clone, Debug, Default)]
+pub struct Latencies(Option<Box<Histogram<u64>>>);
+
+impl Latencies {
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
+        Self(Some(Box::new(histogram.clone())))
+    }
+
+    /// Adds others.
+    pub fn merge(&mut self, other: &Self) {
+        match (&mut self.0, &other.0) {
+            (_, None) => {}
+            (Some(ours), Some(theirs)) => {
+                // Fails only for times beyond the bounds, which are the same everywhere.
+                let _ = ours.add(theirs.as_ref());
+            }
+            (ours, theirs) => ours.clone_from(theirs),
+        }
+    }
+
+    /// The percentiles.
+    pub fn summary(&self) -> LatencySummary {
+        self.0
+            .as_deref()
+            .map_or_else(LatencySummary::default, LatencySummary::of)
+    }
 }
 
 /// Percentiles in microseconds.

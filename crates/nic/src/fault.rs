@@ -99,6 +99,35 @@ pub struct FaultCounts {
     pub passed: u64,
 }
 
+impl FaultStats {
+    /// Adds what was done on another queue.
+    pub fn merge(&mut self, other: &Self) {
+        self.rx.merge(&other.rx);
+        self.tx.merge(&other.tx);
+    }
+}
+
+impl FaultCounts {
+    fn merge(&mut self, other: &Self) {
+        let Self {
+            seen,
+            lost,
+            duplicated,
+            reordered,
+            corrupted,
+            overflowed,
+            passed,
+        } = other;
+        self.seen += seen;
+        self.lost += lost;
+        self.duplicated += duplicated;
+        self.reordered += reordered;
+        self.corrupted += corrupted;
+        self.overflowed += overflowed;
+        self.passed += passed;
+    }
+}
+
 /// Does what [`FaultConfig`] says to the frames of the NIC inside.
 pub struct FaultNic<N> {
     inner: N,

@@ -62,6 +62,22 @@ pub struct PeerCounters {
     pub news: u64,
 }
 
+impl PeerCounters {
+    /// Adds another shard's.
+    pub fn merge(&mut self, other: &Self) {
+        let Self {
+            handed_on,
+            rescued,
+            mailbox_full,
+            news,
+        } = other;
+        self.handed_on += handed_on;
+        self.rescued += rescued;
+        self.mailbox_full += mailbox_full;
+        self.news += news;
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Inbox {
     flows: Mailbox<Parcel>,

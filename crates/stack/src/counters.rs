@@ -66,3 +66,60 @@ pub struct Counters {
     /// The largest number of connection slots in use at once.
     pub connections_peak: u64,
 }
+
+impl Counters {
+    /// Adds what another shard has counted. The peaks of all shards together are
+    /// at least as high as the peak of their sum.
+    pub fn merge(&mut self, other: &Self) {
+        let Self {
+            drops,
+            rx_frames,
+            rx_bytes,
+            tx_frames,
+            tx_bytes,
+            segments_in,
+            segments_out,
+            accepted,
+            connected,
+            closed,
+            broken,
+            resets_in,
+            resets_out,
+            retransmits,
+            control_in,
+            control_out,
+            tx_dry,
+            parked,
+            woken,
+            pool_exhausted,
+            time_wait_recycled,
+            close_wait,
+            close_wait_ended,
+            connections_peak,
+        } = other;
+        self.drops.merge(drops);
+        self.rx_frames += rx_frames;
+        self.rx_bytes += rx_bytes;
+        self.tx_frames += tx_frames;
+        self.tx_bytes += tx_bytes;
+        self.segments_in += segments_in;
+        self.segments_out += segments_out;
+        self.accepted += accepted;
+        self.connected += connected;
+        self.closed += closed;
+        self.broken += broken;
+        self.resets_in += resets_in;
+        self.resets_out += resets_out;
+        self.retransmits += retransmits;
+        self.control_in += control_in;
+        self.control_out += control_out;
+        self.tx_dry += tx_dry;
+        self.parked += parked;
+        self.woken += woken;
+        self.pool_exhausted += pool_exhausted;
+        self.time_wait_recycled += time_wait_recycled;
+        self.close_wait += close_wait;
+        self.close_wait_ended += close_wait_ended;
+        self.connections_peak += connections_peak;
+    }
+}
