@@ -141,6 +141,7 @@ impl Summary {
             hints.push(checksum_hint(partial));
         }
         hints.extend(rescue_hint(&peers, counters.rx_frames));
+        hints.extend(silence_hint(&shards));
         Ok(Self {
             program,
             version: cli::crore_version(),
@@ -337,6 +338,23 @@ fn rescue_hint(peers: &PeerCounters, frames: u64) -> Option<String> {
         format!(
             "{percent}% of the frames came to the wrong shard and had to be copied to the right one: what feeds the \
              queues (a kernel, a NIC without RSS, a peer with another number of queues) divides the flows otherwise"
+        )
+    })
+}
+
+/// What it means that a shard's queue brought next to nothing.
+fn silence_hint(shards: &[ShardSummary]) -> Option<String> {
+    const FEW_PERCENT: u64 = 1;
+    const ENOUGH: u64 = 10_000;
+    let came = |shard: &ShardSummary| shard.frames_in - shard.rescued.min(shard.frames_in) + shard.handed_on;
+    let fair = shards.iter().map(came).sum::<u64>() / (shards.len() as u64).max(1);
+    let silent = shards
+        .iter()
+        .find(|shard| came(shard) * 100 < fair * FEW_PERCENT)?;
+    (fair >= ENOUGH).then(|| {
+        format!(
+            "next to nothing came on the queue of shard {}: has the other end as many queues (wire.queues)?",
+            silent.shard
         )
     })
 }

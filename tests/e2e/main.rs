@@ -15,5 +15,6 @@ mod command_line;
 mod faults;
 mod hostile;
 mod kernel_clients;
+mod shards;
 mod support;
 mod two_programs;

@@ -200,7 +200,8 @@ fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<()
             | R::PoolExhausted
             | R::ControlQueueFull
             | R::HandshakeQueueFull
-            | R::HandshakeEvicted => false,
+            | R::HandshakeEvicted
+            | R::ShardMailboxFull => false,
             // smoltcp announces itself as a router's solicitor, joins groups, and pings nobody.
             R::UnhandledIcmp => scenario.corrupts() || scenario.kind.is_foreign(),
             R::NeighborUnreachable | R::TxBufferExhausted => !scenario.is_undisturbed(),
