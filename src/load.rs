@@ -119,16 +119,22 @@ pub(crate) fn load(arguments: &LoadArguments) -> Result<(), Failure> {
         Kind::Echo => {
             let size = arguments.size as usize;
             let load = arguments.requests_of(Workload::Echo { size }, Echo::PORT, local)?;
-            run(arguments, &config, move |part| LoadClient::new(part_of(&load, part)))
+            run(arguments, &config, move |part| {
+                LoadClient::new(part_of(&load, part))
+            })
         }
         Kind::Http => {
             let path = arguments.path.clone();
             let load = arguments.requests_of(Workload::Http { path }, Http::PORT, local)?;
-            run(arguments, &config, move |part| LoadClient::new(part_of(&load, part)))
+            run(arguments, &config, move |part| {
+                LoadClient::new(part_of(&load, part))
+            })
         }
         Kind::Bulk => {
             let bulk = arguments.bulk(local);
-            run(arguments, &config, move |part| Bulk::new(part_of_bulk(&bulk, part)))
+            run(arguments, &config, move |part| {
+                Bulk::new(part_of_bulk(&bulk, part))
+            })
         }
         Kind::Hold => hold::hold(arguments, &config, local),
     }

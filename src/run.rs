@@ -158,7 +158,8 @@ impl Running {
 
     /// The figures of all shards, as they go on.
     pub(crate) fn figures(&self) -> Vec<Arc<Shared>> {
-        self.shards.iter().map(|shard| shard.shared.clone()).collect()
+        let shards = self.groups.iter().flatten();
+        shards.map(|shard| shard.shared.clone()).collect()
     }
 
     pub(crate) fn wire(&self) -> &OpenWire {

@@ -101,7 +101,11 @@ impl PhaseReport {
         } = other;
         let done = self.per_second * self.seconds + per_second * seconds;
         self.seconds = self.seconds.max(*seconds);
-        self.per_second = if self.seconds > 0.0 { done / self.seconds } else { 0.0 };
+        self.per_second = if self.seconds > 0.0 {
+            done / self.seconds
+        } else {
+            0.0
+        };
         self.established += established;
         self.failures += failures;
         self.resets += resets;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crore_base::{DropReason, Duration, Instant, MacAddr, RxChecksum};
-use crore_load::{LoadClient, LoadConfig, Workload};
+use crore_load::{Client, LoadClient, LoadConfig, Workload};
 use crore_netbuf::Chunk;
 use crore_nic::{BURST, Capabilities, Nic, RxFrame, TxMeta};
 use crore_shard::{PeerCounters, Peers, Service, Shard, Spread};
@@ -140,12 +140,9 @@ fn turn<S: Service>(end: &mut End<S>, now: Instant) {
 
 fn client(shards: u16) -> LoadClient {
     LoadClient::new(LoadConfig {
-        remote: "10.0.0.2:7".parse().unwrap(),
-        local: Vec::new(),
         connections: CONNECTIONS / u32::from(shards),
         requests: REQUESTS / u64::from(shards),
-        time_limit: None,
-        workload: Workload::Echo { size: 100 },
+        ..LoadConfig::new("10.0.0.2:7".parse().unwrap(), Workload::Echo { size: 100 })
     })
 }
 
