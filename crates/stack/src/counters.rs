@@ -89,11 +89,15 @@ impl Counters {
             control_in,
             control_out,
             tx_dry,
+            cookies_sent,
+            cookies_accepted,
             parked,
             woken,
             pool_exhausted,
             time_wait_recycled,
             close_wait,
+            close_wait_stuck,
+            close_wait_peak,
             close_wait_ended,
             connections_peak,
         } = other;
@@ -114,11 +118,15 @@ impl Counters {
         self.control_in += control_in;
         self.control_out += control_out;
         self.tx_dry += tx_dry;
+        self.cookies_sent += cookies_sent;
+        self.cookies_accepted += cookies_accepted;
         self.parked += parked;
         self.woken += woken;
         self.pool_exhausted += pool_exhausted;
         self.time_wait_recycled += time_wait_recycled;
         self.close_wait += close_wait;
+        self.close_wait_stuck += close_wait_stuck;
+        self.close_wait_peak += close_wait_peak;
         self.close_wait_ended += close_wait_ended;
         self.connections_peak += connections_peak;
     }
