@@ -428,8 +428,12 @@ impl Stack {
     /// Whether small writes are sent at once (`true`) or gathered while data is
     /// in flight (Nagle, RFC 9293 section 3.7.4).
     pub fn set_nodelay(&mut self, conn: ConnId, nodelay: bool) {
-        if self.slots.by_id(conn).is_some()
-            && let Some(index) = self.activate(self.clock, conn.slot)
+        let Some(record) = self.slots.by_id_mut(conn) else {
+            return;
+        };
+        if let Some(parked) = record.parked() {
+            record.set_parked(parked.with_nodelay(nodelay));
+        } else if let Some(index) = self.slots.active_index(conn.slot)
             && let Some(active) = self.slots.pool.get_mut(index)
         {
             active.conn.set_nodelay(nodelay);

@@ -266,3 +266,76 @@ impl Stack {
         self.touch(index);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Protects each place from being left out, the walk from costing more than
+    /// its bound in a step, and a time-out from being noticed too late.
+    #[test]
+    fn a_round_looks_at_each_place_in_time_and_in_bounded_steps() {
+        for (bound, shortest) in [(1, 1_000), (63, 60), (5_000, 4_000), (3_000_000, 60_000)] {
+            let shortest = Duration::from_millis(shortest);
+            let mut round = Round::new(shortest);
+            let (mut now, mut next, mut rounds) = (Instant::from_millis(5), 0, Vec::new());
+            while rounds.len() < 3 {
+                let range = round.step(now, bound);
+                assert_eq!(range.start, next, "{bound}: where the last step ended");
+                assert!(range.end <= bound && range.len() <= LOOK.1, "{bound}: {range:?}");
+                assert!(!range.is_empty(), "{bound}: a step that is due goes on");
+                assert!(
+                    round.step(now, bound).is_empty(),
+                    "{bound}: and not again at once"
+                );
+                next = if range.end == bound { 0 } else { range.end };
+                if next == 0 {
+                    rounds.push(now);
+                }
+                assert!(round.due >= now + STEP, "{bound}: a rest between the steps");
+                now = round.due;
+            }
+            let took = rounds[2].since(rounds[1]);
+            let most = shortest.div(4).max(ROUND.0) + STEP.saturating_mul(2);
+            assert!(took <= most, "{bound}: a round in {took:?} of {most:?}");
+        }
+        assert!(
+            Round::new(Duration::MAX).step(Instant::ZERO, 0).is_empty(),
+            "nothing to look at"
+        );
+    }
+
+    /// Protects against a walk that goes on beyond what has become fewer places.
+    #[test]
+    fn a_round_begins_anew_when_the_places_have_become_fewer() {
+        let mut round = Round::new(Duration::from_secs(1));
+        round.step(Instant::ZERO, 1_000);
+        let first = round.hand;
+        assert_eq!(
+            round.step(round.due, first),
+            0..first.min(LOOK.0),
+            "from the start"
+        );
+    }
+
+    #[test]
+    fn something_is_done_once_in_each_period_of_a_silence() {
+        let every = Duration::from_secs(10);
+        let (mut done, mut odd) = (Vec::new(), false);
+        for second in 0..45 {
+            if in_new_period(Duration::from_secs(second), every, odd) {
+                odd = !odd;
+                done.push(second);
+            }
+        }
+        assert_eq!(
+            done,
+            [10, 20, 30, 40],
+            "not in the first period, and once in the others"
+        );
+        assert!(
+            !in_new_period(Duration::from_secs(99), Duration::ZERO, false),
+            "zero: never"
+        );
+    }
+}

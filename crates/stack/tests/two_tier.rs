@@ -543,3 +543,208 @@ fn a_connection_that_was_parked_for_weeks_goes_on() {
         }
     }
 }
+
+/// The server's end of what the client calls `client`.
+fn peer_of(world: &World, accepted: &[ConnId], client: ConnId) -> ConnId {
+    let tuple = |host: &Host, conn| host.stack.four_tuple(conn).unwrap();
+    let port = tuple(&world.client, client).local_port;
+    let is_it = |&&conn: &&ConnId| tuple(&world.server, conn).remote_port == port;
+    *accepted.iter().find(is_it).expect("both ends are there")
+}
+
+/// Fills a pool of two with connections that have something to read.
+fn fill_the_pool(world: &mut World, clients: &[ConnId]) {
+    for &conn in &clients[..2] {
+        world.client.stack.write(conn, b"unread").unwrap();
+    }
+    world.run(MOMENT);
+    assert_eq!(world.server.stack.active_connections(), 2, "no place is left");
+}
+
+/// Lets those that fill the pool go.
+fn empty_the_pool(world: &mut World, accepted: &[ConnId], clients: &[ConnId]) {
+    for &client in &clients[..2] {
+        let conn = peer_of(world, accepted, client);
+        assert_eq!(world.server.read_all(conn), b"unread", "they go on unharmed");
+    }
+    world.run(Duration::from_secs(3));
+}
+
+/// Protects RFC 9293 section 3.6's reset from being forgotten by parking, and by
+/// a close that had to wait for its place.
+#[test]
+fn data_for_a_connection_that_was_given_back_is_refused_though_it_is_parked() {
+    for waits_for_a_place in [false, true] {
+        let (mut world, clients, accepted) = crowd(3, |c| {
+            c.max_active = 2;
+            at_once(c);
+        });
+        let conn = peer_of(&world, &accepted, clients[2]);
+        if waits_for_a_place {
+            fill_the_pool(&mut world, &clients);
+        }
+        world.server.stack.close(world.now, conn);
+        if waits_for_a_place {
+            world.run(MOMENT);
+            assert!(
+                world
+                    .client
+                    .events
+                    .iter()
+                    .all(|e| !matches!(e, Event::PeerClosed { .. })),
+                "not yet"
+            );
+            empty_the_pool(&mut world, &accepted, &clients);
+        }
+        world.run(MOMENT);
+        assert!(
+            world
+                .client
+                .events
+                .contains(&Event::PeerClosed { conn: clients[2] }),
+            "closed"
+        );
+        assert_eq!(world.server.stack.active_connections(), 0, "parked in FIN-WAIT-2");
+        world.client.stack.write(clients[2], b"too late").unwrap();
+        world.run(MOMENT);
+        assert_eq!(
+            world.client.closed(),
+            [CloseReason::ResetByPeer],
+            "nobody will read it"
+        );
+        assert_eq!(world.server.stack.connections(), 2, "it is gone");
+    }
+}
+
+/// Protects a half-close that had to wait from being lost, and from what is tried after it.
+#[test]
+fn a_shutdown_that_finds_no_place_in_the_pool_is_carried_out_later() {
+    let (mut world, clients, accepted) = crowd(3, |c| {
+        c.max_active = 2;
+        at_once(c);
+    });
+    let conn = peer_of(&world, &accepted, clients[2]);
+    fill_the_pool(&mut world, &clients);
+    world.server.stack.shutdown_write(conn);
+    assert_eq!(world.server.stack.write(conn, b"x"), Ok(0), "nothing fits");
+    empty_the_pool(&mut world, &accepted, &clients);
+    assert!(
+        world
+            .client
+            .events
+            .contains(&Event::PeerClosed { conn: clients[2] }),
+        "our side has finished"
+    );
+    world.client.stack.write(clients[2], b"answer").unwrap();
+    world.run(MOMENT);
+    assert_eq!(world.server.read_all(conn), b"answer", "the other one has not");
+}
+
+/// Protects a switch that is turned while there is no place, and the pool from being woken for it.
+#[test]
+fn nodelay_is_set_without_waking() {
+    let (mut world, clients, accepted) = crowd(3, |c| {
+        c.max_active = 2;
+        c.tcp.nodelay = false;
+        at_once(c);
+    });
+    let conn = peer_of(&world, &accepted, clients[2]);
+    let woken = world.server.stack.counters().woken;
+    world.server.stack.set_nodelay(conn, true);
+    assert_eq!(world.server.stack.counters().woken, woken, "it sleeps on");
+    // Two small writes, nothing acknowledged between them.
+    world.run(MOMENT);
+    let before = world.link.counters(crore_nic::sim::End::Right).sent;
+    for _ in 0..2 {
+        world.server.stack.write(conn, b"x").unwrap();
+        world.server.turn(world.now);
+    }
+    let sent = world.link.counters(crore_nic::sim::End::Right).sent - before;
+    assert_eq!(sent, 2, "each at once");
+}
+
+/// Protects a peer that is alive from being probed, and given up, for all the
+/// time that it was parked.
+#[test]
+fn a_woken_connection_is_probed_only_when_its_time_has_come() {
+    let (mut world, _, accepted) = crowd(1, |c| {
+        c.tcp.keepalive = Some(Duration::from_secs(2));
+        c.park_after = Some(Duration::from_millis(500));
+    });
+    world.run(Duration::from_millis(20_800));
+    assert_eq!(world.server.stack.active_connections(), 0, "parked");
+    let before = world.server.stack.counters().segments_out;
+    world.server.stack.write(accepted[0], b"").unwrap();
+    assert_eq!(world.server.stack.active_connections(), 1, "woken");
+    world.run(Duration::from_millis(400));
+    let probes = world.server.stack.counters().segments_out - before;
+    assert_eq!(probes, 0, "it was heard a second ago");
+}
+
+/// Protects a small pool from being kept full by those that were busy a moment ago.
+#[test]
+fn a_pressed_pool_parks_what_is_idle_at_once() {
+    let (mut world, clients, _) = crowd(8, |c| {
+        c.max_active = 8;
+        c.park_after = Some(Duration::from_secs(3600));
+    });
+    for &conn in &clients {
+        world.client.stack.write(conn, b"ping").unwrap();
+    }
+    world.run(Duration::from_millis(2));
+    echo(&mut world.server);
+    world.run(MOMENT);
+    for &conn in &clients {
+        assert_eq!(world.client.read_all(conn), b"ping", "answered");
+    }
+    let active = world.server.stack.active_connections();
+    assert!((1..=6).contains(&active), "{active} of 8 places are kept");
+}
+
+/// Protects the totals from what is forgotten when a connection is parked.
+#[test]
+fn parked_connections_stay_counted() {
+    let (mut world, clients, accepted) = crowd(3, at_once);
+    assert_eq!(
+        world.server.stack.counters().accepted,
+        3,
+        "though none was ever active"
+    );
+    world.link.set_down(true);
+    world.server.stack.write(accepted[0], b"lost at first").unwrap();
+    world.run(Duration::from_millis(100));
+    world.link.set_down(false);
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.server.stack.active_connections(), 0, "parked again");
+    let came: Vec<_> = clients.iter().map(|&c| world.client.read_all(c)).collect();
+    assert!(came.contains(&b"lost at first".to_vec()), "sent again");
+    assert!(world.server.stack.counters().retransmits > 0, "which is counted");
+}
+
+/// Protects the records from peers that never finish: whoever has given a
+/// connection back waits for them only so long, parked or not.
+#[test]
+fn a_peer_that_does_not_finish_is_waited_for_only_so_long() {
+    let (mut world, clients, accepted) = crowd(2, |c| {
+        c.tcp.fin_wait_2 = Duration::from_secs(8);
+        at_once(c);
+    });
+    let [given_back, half_closed] = [clients[0], clients[1]].map(|c| peer_of(&world, &accepted, c));
+    world.server.stack.close(world.now, given_back);
+    world.server.stack.shutdown_write(half_closed);
+    world.run(Duration::from_secs(7));
+    assert_eq!(world.server.stack.active_connections(), 0, "both are parked");
+    assert_eq!(world.server.stack.connections(), 2, "FIN-WAIT-2");
+    world.run(Duration::from_secs(4));
+    assert_eq!(
+        world.server.stack.connections(),
+        1,
+        "nobody waits for it any more"
+    );
+    world.run(Duration::from_secs(60));
+    assert_eq!(
+        world.server.stack.state(half_closed),
+        Some(State::FinWait2),
+        "the application still does for the other"
+    );
+}

@@ -184,6 +184,15 @@ impl Parked {
         self
     }
 
+    /// The same connection, sending small writes at once or gathering them.
+    pub const fn with_nodelay(mut self, nodelay: bool) -> Self {
+        self.bits &= !bits::NODELAY;
+        if nodelay {
+            self.bits |= bits::NODELAY;
+        }
+        self
+    }
+
     /// Two bits for the owner to remember something by.
     pub const fn marks(&self) -> u8 {
         (self.rcv_wnd >> MARKS_SHIFT) as u8

@@ -238,6 +238,15 @@ proptest! {
         prop_assert_eq!(wake(marked), wake(parked), "the connection does not see them");
     }
 
+    /// Protects everything else from a switch that is turned while parked.
+    #[test]
+    fn nodelay_can_be_set_while_parked(parked in any_parked(), nodelay in any::<bool>()) {
+        let set = parked.with_nodelay(nodelay);
+        prop_assert_eq!(Connection::wake(&config(), &set, OFFSET, path(), true).nodelay, nodelay);
+        let before = parked.flag(bits::NODELAY);
+        prop_assert_eq!(set.with_nodelay(before), parked, "nothing else");
+    }
+
     #[test]
     fn a_short_time_is_right_to_a_part_in_two_thousand(micros in 1u64..134_000_000) {
         let time = Duration::from_micros(micros);
