@@ -157,6 +157,9 @@ impl Record {
     /// Free; `next` is the next free record.
     pub(crate) fn set_free(&mut self, next: u32) {
         self.flags = 0;
+        // So that it is nobody's ([`Self::is_of`]): a burst may still hold it for
+        // a segment that comes behind the one that ended the connection.
+        self.local_port = 0;
         self.set_generation(self.generation() + 1);
         self.set_index(next);
     }

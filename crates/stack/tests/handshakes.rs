@@ -256,6 +256,28 @@ fn a_flood_of_forged_syns_keeps_nobody_out_and_leaves_nothing_behind() {
     );
 }
 
+/// Simulation seed 10337 (hostile): the second one was dropped for want of a
+/// place in the pool.
+#[test]
+fn what_comes_in_one_burst_behind_a_reset_finds_no_handshake() {
+    let mut world = server(16, |_| {});
+    let stranger = Stranger::new(&world);
+    let syn_ack = syn_ack(&mut world, &stranger, 7, 4000);
+    stranger.send(world.now, 7, &answer(&syn_ack, Flags::RST), b"");
+    stranger.send(world.now, 7, &answer(&syn_ack, Flags::ACK), b"late");
+    world.run(MOMENT);
+    assert_eq!(
+        drops(&world.server, DropReason::PoolExhausted),
+        0,
+        "there is room"
+    );
+    assert_eq!(
+        drops(&world.server, DropReason::NoSuchConnection),
+        1,
+        "but nobody there"
+    );
+}
+
 /// Protects the neighbour cache against hosts that are not there.
 #[test]
 fn a_handshake_asks_for_nobody_that_has_not_asked_for_us() {
