@@ -196,7 +196,6 @@ fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<()
             | R::ReceiveBudget
             | R::NoRoute
             | R::FrameTooLarge
-            | R::ReplyRateLimited
             | R::PoolExhausted
             | R::ControlQueueFull
             | R::HandshakeQueueFull
@@ -207,8 +206,9 @@ fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<()
             R::NeighborUnreachable | R::TxBufferExhausted => !scenario.is_undisturbed(),
             R::HandshakeTimedOut => !scenario.is_undisturbed() || stranger,
             R::BadFlags | R::MissingAck => stranger,
-            // Where cookies are out, a stray segment is taken for a bad one.
-            R::DataAfterClose | R::NoSuchConnection | R::BadSynCookie => {
+            // Where cookies are out, a stray segment is taken for a bad one; and of a
+            // window's worth of them at once not each earns a reset.
+            R::DataAfterClose | R::NoSuchConnection | R::BadSynCookie | R::ReplyRateLimited => {
                 !scenario.is_clean() || !scenario.is_undisturbed() || scenario.kind.is_foreign()
             }
             R::SynInConnection => !scenario.is_undisturbed() || scenario.kind == Kind::SimultaneousOpen,
