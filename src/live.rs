@@ -50,12 +50,16 @@ fn line(before: &Live, live: &Live, seconds: f64) -> String {
     let rate = |was: u64, is: u64| scaled(is.saturating_sub(was) as f64 / seconds.max(1e-3));
     let (a, b) = (&before.counters, &live.counters);
     let dropped = b.drops.total();
+    let rescued = match live.peers.handed_on {
+        0 => String::new(),
+        frames => format!(", {} rescued", scaled(frames as f64)),
+    };
     let stuck = match b.close_wait_stuck {
         0 => String::new(),
         stuck => format!(", {stuck} not closed by the application"),
     };
     format!(
-        "{} connections, {} requests/s, packets/s {} in {} out, bit/s {} in {} out, {dropped} dropped{stuck}",
+        "{} connections, {} requests/s, packets/s {} in {} out, bit/s {} in {} out, {dropped} dropped{rescued}{stuck}",
         live.open,
         rate(before.app.requests, live.app.requests),
         rate(a.rx_frames, b.rx_frames),

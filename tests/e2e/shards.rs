@@ -114,6 +114,66 @@ fn two_shards_against_one_with_two_queues_over_vhost_and_virtio_user() {
     flows_come_home(VHOST[0], VHOST[1], "[0]", "[0, 1]");
 }
 
+/// Nearly all ports of two addresses, each opened by the shard to which the reply comes.
+#[test]
+fn two_shards_open_nearly_all_ports_that_there_are() {
+    // Two addresses have 2 * 55,536.
+    const HELD: u64 = 110_000;
+    or_skip!(two_cores());
+    let _machine = machine_lock();
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let folder = folder.path();
+    let limits = "[stack]\nmax_connections = 112000\nbacklog = 65536\n[serve]\nidle_timeout_seconds = 0\n";
+    let configured = |name: &str, wire: &str, address: &str, gateway: &str| {
+        let path = config(folder, name, wire, address, "[0, 1]");
+        let text = fs::read_to_string(&path).expect("it was just written");
+        let text = text.replace("[eal]\n", &format!("{gateway}[eal]\n")) + limits;
+        fs::write(&path, text).expect("the test's folder can be written");
+        path
+    };
+    let mut serve: Command = bound_to_us(bin());
+    let gateway = "gateway_v4 = \"10.77.0.1\"\n";
+    serve
+        .args(["serve", "echo", "--config"])
+        .arg(configured("server", VHOST[0], STACK_V4, gateway));
+    let server = Program::start(serve, folder.join("server.log"));
+    let mut load = bound_to_us(bin());
+    load.args(["load", "hold", "--config"])
+        .arg(configured("client", VHOST[1], "10.77.0.1", ""))
+        .args(["--target", STACK_V4, "--local", "10.81.0.0/31"])
+        .args([
+            "--connections",
+            &HELD.to_string(),
+            "--requests",
+            "20000",
+            "--json",
+        ]);
+    let said = run(&mut load);
+    let phases: Vec<serde_json::Value> = said
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("each phase is a line of JSON"))
+        .collect();
+    let of = |phase: &str, figure: &str| {
+        let report = phases.iter().find(|report| report["phase"] == phase);
+        report.and_then(|report| report[figure].as_u64())
+    };
+    assert_eq!(of("open", "established"), Some(HELD), "{said}");
+    assert_eq!(
+        of("open", "failures"),
+        Some(0),
+        "a port was found for each at once: {said}"
+    );
+    assert_eq!(of("echo", "requests"), Some(20_000), "{said}");
+    assert_eq!(of("echo", "mismatches"), Some(0), "{said}");
+    let summary = server.stop();
+    assert_eq!(
+        by_shard(&summary, "accepted", 2),
+        [HELD / 2; 2],
+        "half of them each"
+    );
+    assert_eq!(summary.number("/rescued"), 0, "every reply came home");
+}
+
 /// Kernel clients, whose flows arrive on the queues of the kernel's choice.
 fn all_arrives_whatever_the_queue(world: &World) -> Summary {
     const SHARDS: &str = "[eal]\ncores = [0, 1]\n";
