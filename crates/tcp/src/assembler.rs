@@ -111,10 +111,6 @@ impl Assembler {
         self.chunks.is_empty()
     }
 
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     /// Memory pinned, in bytes.
     pub(crate) const fn footprint(&self) -> usize {
         self.footprint

@@ -42,7 +42,8 @@ pub(crate) struct ReceiveSpace {
     /// Bytes that may wait for the reader.
     buffer: u32,
     queue: ByteQueue,
-    assembler: Assembler,
+    /// What came before its turn; none while nothing did, which is nearly always.
+    early: Option<Box<Assembler>>,
 }
 
 /// What a segment's text brought.
@@ -74,7 +75,7 @@ impl ReceiveSpace {
             fin: None,
             buffer: buffer.max(1),
             queue: ByteQueue::new(),
-            assembler: Assembler::default(),
+            early: None,
         }
     }
 
@@ -101,7 +102,7 @@ impl ReceiveSpace {
     /// window, nothing is missing before them, and no FIN is known of.
     #[inline]
     pub(crate) fn expects(&self, seq: SeqNum, len: usize) -> bool {
-        seq == self.nxt && len <= self.window() as usize && self.fin.is_none() && self.assembler.is_empty()
+        seq == self.nxt && len <= self.window() as usize && self.fin.is_none() && self.early.is_none()
     }
 
     /// The peer sent `payload` from `seq` on, and `fin` behind it. What lies
@@ -145,7 +146,7 @@ impl ReceiveSpace {
         } else if seq == self.nxt {
             self.deliver(payload);
             received.readable = true;
-            if !self.assembler.is_empty() {
+            if self.early.is_some() {
                 // Filling a hole is acknowledged at once (RFC 5681 section 4.2).
                 received.ack_now = true;
                 self.deliver_held();
@@ -154,11 +155,13 @@ impl ReceiveSpace {
             received.ack_now = true;
             received.early = true;
             let position = self.position + u64::from(self.nxt.distance_to(seq));
-            match self.assembler.insert(position, &payload, limit) {
+            let early = self.early.get_or_insert_default();
+            match early.insert(position, &payload, limit) {
                 Inserted::New => {}
                 Inserted::Duplicate => received.dropped = Some(DropReason::Duplicate),
                 Inserted::Full => received.dropped = Some(DropReason::ReassemblyFull),
             }
+            self.forget_if_empty();
         }
         if self.fin == Some(self.nxt) {
             self.finish();
@@ -170,7 +173,9 @@ impl ReceiveSpace {
 
     /// What was held and now has its turn; nothing beyond the peer's FIN.
     fn deliver_held(&mut self) {
-        while let Some(mut chunk) = self.assembler.pop(self.position) {
+        while let Some(early) = &mut self.early
+            && let Some(mut chunk) = early.pop(self.position)
+        {
             if let Some(fin) = self.fin {
                 if self.nxt.at_or_after(fin) {
                     break;
@@ -179,13 +184,21 @@ impl ReceiveSpace {
             }
             self.deliver(chunk);
         }
+        self.forget_if_empty();
+    }
+
+    /// Gives the memory for early data back once there is none.
+    fn forget_if_empty(&mut self) {
+        if self.early.as_ref().is_some_and(|early| early.is_empty()) {
+            self.early = None;
+        }
     }
 
     fn finish(&mut self) {
         self.fin_received = true;
         self.nxt += 1;
         self.edge = self.edge.max(self.nxt);
-        self.assembler.clear();
+        self.early = None;
     }
 
     /// Bytes in order, for the reader. They stay in the packet's own buffer if
@@ -271,7 +284,7 @@ impl ReceiveSpace {
     // the more recent before the older.
     pub(crate) fn sack_blocks(&self) -> SackBlocks {
         let mut blocks = SackBlocks::new();
-        for (start, end) in self.assembler.recent_runs() {
+        for (start, end) in self.early.iter().flat_map(|early| early.recent_runs()) {
             let number = |position: u64| self.nxt + (position - self.position) as u32;
             if !blocks.push(number(start), number(end)) {
                 break;
@@ -283,12 +296,12 @@ impl ReceiveSpace {
     /// Drops all that was received.
     pub(crate) fn clear(&mut self) {
         self.queue.clear();
-        self.assembler.clear();
+        self.early = None;
     }
 
     /// Drops what came out of order: its turn will not come.
     pub(crate) fn clear_early(&mut self) {
-        self.assembler.clear();
+        self.early = None;
     }
 
     /// RCV.WND: how much of what was offered is unused.
@@ -314,14 +327,17 @@ impl ReceiveSpace {
 
     /// Whether nothing that came waits for anything.
     pub(crate) fn is_drained(&self) -> bool {
-        self.queue.is_empty() && self.assembler.is_empty() && self.fin.is_some() == self.fin_received
+        self.queue.is_empty() && self.early.is_none() && self.fin.is_some() == self.fin_received
     }
 
     pub(crate) fn has_early_data(&self) -> bool {
-        !self.assembler.is_empty()
+        self.early.is_some()
     }
 
     pub(crate) fn footprint(&self) -> (usize, usize) {
-        (self.queue.footprint(), self.assembler.footprint())
+        (
+            self.queue.footprint(),
+            self.early.as_ref().map_or(0, |early| early.footprint()),
+        )
     }
 }
