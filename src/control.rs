@@ -8,19 +8,24 @@ use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use crore::DropCounters;
 use serde::Serialize;
 
+use crate::clock;
 use crate::failure::Failure;
 use crate::run::Running;
 use crate::signals::Interrupted;
 use crate::summary::{named, print_json};
 use crate::worker::Shared;
 
-/// Said once, when the wire is up and commands are taken.
+/// How often it is looked whether standard input has closed.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// How far the program is.
 #[derive(Serialize)]
-struct Ready {
+struct Phase {
     phase: &'static str,
 }
 
@@ -72,9 +77,9 @@ impl Stats {
     }
 }
 
-/// Says that the program is up.
+/// Says that the wire is up and commands are taken.
 pub(crate) fn ready() -> Result<(), Failure> {
-    print_json(&Ready { phase: "ready" })
+    print_json(&Phase { phase: "ready" })
 }
 
 /// Answers `stats` until standard input closes, which asks for the end.
@@ -91,6 +96,19 @@ pub(crate) fn answer(running: &Running, interrupted: &Interrupted) -> Result<(),
 /// Asks for the end when standard input closes.
 pub(crate) fn end_with_input(interrupted: &Interrupted) -> Result<(), Failure> {
     listen(interrupted, |_| {})
+}
+
+/// Says that nothing is polled any more, and waits until standard input closes.
+///
+/// When one end of a memif goes, the driver unmaps the rings at the other, on a
+/// thread of its own and without regard to one that is reading them (DPDK 22.11,
+/// `memif_disconnect`). So one that starts both ends has both stop before either goes.
+pub(crate) fn stopped(interrupted: &Interrupted) -> Result<(), Failure> {
+    print_json(&Phase { phase: "stopped" })?;
+    while !interrupted.asked() {
+        clock::rest(LOOK);
+    }
+    Ok(())
 }
 
 /// Hands on each line of standard input, and asks for the end when it closes.

@@ -101,6 +101,9 @@ pub(crate) fn bounce(arguments: &BounceArguments) -> Result<(), Failure> {
         }
         bounce.turn(now, &mut nic);
     }
+    if arguments.control {
+        control::stopped(&interrupted)?;
+    }
     drop(nic);
     wire.close();
     print_json(&bounce.report())

@@ -59,6 +59,9 @@ pub(crate) struct LoadArguments {
     /// echo, http: after so many requests, close the connection and open another
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     per_connection: Option<u64>,
+    /// echo, http, bulk: check, and do not count, what happens within so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
+    warm_up: f64,
     /// End after so many seconds even if not all requests were made
     #[arg(long, value_name = "SECONDS")]
     seconds: Option<u64>,
@@ -131,7 +134,7 @@ pub(crate) fn load(arguments: &LoadArguments) -> Result<(), Failure> {
             })
         }
         Kind::Bulk => {
-            let bulk = arguments.bulk(local);
+            let bulk = arguments.bulk(local)?;
             run(arguments, &config, move |part| {
                 Bulk::new(part_of_bulk(&bulk, part))
             })
@@ -192,7 +195,11 @@ fn run<C: Client + 'static>(
         control::answer(&running, &interrupted)?;
     }
     running.watch(config, &interrupted, arguments.json || arguments.control);
-    let summary = Summary::new("load", wire, running.finish()?)?.of_client();
+    let ended = running.finish_when(|| match arguments.control {
+        true => control::stopped(&interrupted),
+        false => Ok(()),
+    })?;
+    let summary = Summary::new("load", wire, ended)?.of_client();
     if !arguments.json && !arguments.control {
         summary.say();
     }
@@ -211,7 +218,7 @@ impl LoadArguments {
 
     /// How fast connections are opened.
     fn open_pace(&self) -> Result<Option<Pace>, Failure> {
-        let ramp = self.ramp_time()?;
+        let ramp = seconds_of("--ramp", self.ramp)?;
         Ok(match self.opens_per_second {
             Some(rate) => Some(Pace::new(rate, ramp)),
             None if self.rate.is_none() && self.ramp > 0.0 => {
@@ -222,21 +229,13 @@ impl LoadArguments {
         })
     }
 
-    fn ramp_time(&self) -> Result<Duration, Failure> {
-        const DAY: f64 = 86_400.0;
-        if !(0.0..=DAY).contains(&self.ramp) {
-            return Err(ConfigError::of_origin("--ramp", "takes 0 to 86,400 seconds").into());
-        }
-        Ok(Duration::from_nanos((self.ramp * 1e9) as u64))
-    }
-
     fn requests_of(
         &self,
         workload: Workload,
         usual_port: u16,
         local: Vec<IpAddr>,
     ) -> Result<LoadConfig, Failure> {
-        let ramp = self.ramp_time()?;
+        let ramp = seconds_of("--ramp", self.ramp)?;
         Ok(LoadConfig {
             local,
             connections: self.connections,
@@ -245,12 +244,13 @@ impl LoadArguments {
             requests: self.requests,
             pace: self.rate.map(|rate| Pace::new(rate, ramp)),
             per_connection: self.per_connection,
+            warm_up: seconds_of("--warm-up", self.warm_up)?,
             time_limit: self.time_limit(),
             ..LoadConfig::new(self.remote(usual_port), workload)
         })
     }
 
-    fn bulk(&self, local: Vec<IpAddr>) -> BulkConfig {
+    fn bulk(&self, local: Vec<IpAddr>) -> Result<BulkConfig, Failure> {
         let (direction, usual_port) = match self.direction {
             Way::Up => (Direction::Up, Discard::PORT),
             Way::Down => (Direction::Down, Chargen::PORT),
@@ -260,15 +260,16 @@ impl LoadArguments {
             Direction::Down => Periodic::of(&Pattern::new().piece(0, PATTERN_PERIOD)),
             Direction::Up | Direction::Both => Periodic::of(&crore_load::Pattern::period()),
         };
-        BulkConfig {
+        Ok(BulkConfig {
             remote: self.remote(usual_port),
             local,
             connections: self.connections,
             direction,
             bytes: self.bytes.unwrap_or(u64::MAX),
+            warm_up: seconds_of("--warm-up", self.warm_up)?,
             time_limit: self.time_limit(),
             pattern,
-        }
+        })
     }
 
     /// All host addresses of the prefix that was named.
@@ -294,4 +295,12 @@ impl LoadArguments {
         };
         Ok(hosts.map(|a| IpAddr::V4(Ipv4Addr::from(a as u32))).collect())
     }
+}
+
+fn seconds_of(option: &'static str, seconds: f64) -> Result<Duration, Failure> {
+    const DAY: f64 = 86_400.0;
+    if !(0.0..=DAY).contains(&seconds) {
+        return Err(ConfigError::of_origin(option, "takes 0 to 86,400 seconds").into());
+    }
+    Ok(Duration::from_nanos((seconds * 1e9) as u64))
 }

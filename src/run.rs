@@ -194,6 +194,15 @@ impl Running {
 
     /// Ends the shards, the last launched kind first, closes the wire, and says what was.
     pub(crate) fn finish(self) -> Result<Ended, Failure> {
+        self.finish_when(|| Ok(()))
+    }
+
+    /// The same; the wire stays until `may_close` comes back, although nobody
+    /// polls it any more.
+    pub(crate) fn finish_when(
+        self,
+        may_close: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<Ended, Failure> {
         let Self {
             wire,
             groups,
@@ -220,6 +229,7 @@ impl Running {
             outcomes.push(ended);
         }
         outcomes.reverse();
+        failure = failure.or(may_close().err());
         let ports = wire.ports.iter().map(|port| port.stats().ok()).collect();
         let mbufs_in_use = wire.close();
         match failure {

@@ -82,7 +82,7 @@ impl Ends {
         for (key, value) in &role.settings {
             command.arg("--set").arg(format!("{key}={value}"));
         }
-        End::spawn(name, command, self.interrupted.clone())
+        End::spawn(name, command, self)
     }
 
     fn config(&self, is_server: bool) -> String {
@@ -107,6 +107,25 @@ impl Ends {
     }
 }
 
+/// Waits, at most `limit`, until a client has done what it was there for, and
+/// ends both; gives the last that the client said, and the server.
+pub(super) fn finish(mut client: End, server: End, limit: Duration) -> Result<(Value, Value), Failure> {
+    client.wait_until_stopped(limit)?;
+    match client.wire {
+        // Nobody reads the client's end of the wire any more, so that it may be
+        // unmapped when the server goes; not the other way round.
+        BenchWire::Memif => {
+            let served = server.stop()?;
+            Ok((client.stop()?, served))
+        }
+        // The client's driver takes leave of the server's, which is careful.
+        BenchWire::Vhost => {
+            let said = client.stop()?;
+            Ok((said, server.stop()?))
+        }
+    }
+}
+
 /// What an end is to do: the words of its command line, and keys of its configuration.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Role {
@@ -123,6 +142,13 @@ impl Role {
         }
     }
 
+    /// More words behind those.
+    pub(super) fn words(mut self, words: &str) -> Self {
+        self.words.extend(words.split_whitespace().map(str::to_owned));
+        self
+    }
+
+    /// Sets a key of the configuration.
     pub(super) fn set(mut self, key: &'static str, value: impl ToString) -> Self {
         self.settings.push((key, value.to_string()));
         self
@@ -137,10 +163,11 @@ pub(super) struct End {
     commands: Option<ChildStdin>,
     lines: Receiver<String>,
     interrupted: Interrupted,
+    wire: BenchWire,
 }
 
 impl End {
-    fn spawn(name: &'static str, mut command: Command, interrupted: Interrupted) -> Result<Self, Failure> {
+    fn spawn(name: &'static str, mut command: Command, ends: &Ends) -> Result<Self, Failure> {
         use std::os::unix::process::CommandExt;
         // Not of the terminal's group: after Ctrl-C it is this program that ends them.
         command.process_group(0);
@@ -168,7 +195,8 @@ impl End {
             child,
             commands,
             lines,
-            interrupted,
+            interrupted: ends.interrupted.clone(),
+            wire: ends.wire,
         })
     }
 
@@ -229,24 +257,27 @@ impl End {
         memory_of(self.child.id())
     }
 
-    /// Waits until it has ended by itself, at most `limit`; gives the last that it said.
-    pub(super) fn finish(mut self, limit: Duration) -> Result<Value, Failure> {
+    /// Waits until it polls no more.
+    fn wait_until_stopped(&mut self, limit: Duration) -> Result<(), Failure> {
         let deadline = Instant::now() + limit;
-        let mut last = Value::Null;
-        while let Ok(Some(line)) = self.hear(deadline.saturating_duration_since(Instant::now())) {
-            last = line;
+        loop {
+            match self.hear(deadline.saturating_duration_since(Instant::now()))? {
+                Some(line) if line["phase"] == "stopped" => return Ok(()),
+                Some(_) => {}
+                None => return Err(Failure::run(format!("the {} does not end", self.name))),
+            }
         }
-        if self.interrupted.asked() {
-            return Err(Failure::run("interrupted"));
-        }
-        self.end(deadline)?;
-        Ok(last)
     }
 
-    /// Asks it to end, and waits until it has.
-    pub(super) fn stop(mut self) -> Result<Value, Failure> {
+    /// Asks it to end, waits until it has, and gives the last that it said.
+    fn stop(mut self) -> Result<Value, Failure> {
         self.commands = None;
-        self.finish(STOP_LIMIT)
+        let mut last = Value::Null;
+        while let Ok(line) = self.lines.recv_timeout(STOP_LIMIT) {
+            last = serde_json::from_str(&line).unwrap_or(Value::Null);
+        }
+        self.end(Instant::now() + STOP_LIMIT)?;
+        Ok(last)
     }
 
     fn end(&mut self, deadline: Instant) -> Result<(), Failure> {

@@ -9,13 +9,17 @@ mod c10m;
 mod ends;
 mod machine;
 mod progress;
+mod requests;
+mod stream;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use crore::config::ConfigError;
 use serde::Serialize;
+use serde_json::Value;
 
 use self::ends::Ends;
 use self::machine::Machine;
@@ -35,6 +39,14 @@ pub(crate) struct BenchArguments {
 enum Name {
     /// Very many connections: opened, held, asked at random with every reply checked, closed
     C10m(c10m::Arguments),
+    /// Requests a second: replies of several sizes on few and on many connections
+    Rps(requests::RpsArguments),
+    /// Connections a second: connect, 64 bytes there and back, close
+    Cps(requests::CpsArguments),
+    /// Streams: as much as goes
+    Stream(stream::Arguments),
+    /// The time for one request at a time on one connection
+    Latency(requests::LatencyArguments),
 }
 
 /// What every benchmark between two ends takes.
@@ -76,6 +88,10 @@ impl BenchWire {
 pub(crate) fn bench(arguments: &BenchArguments) -> Result<(), Failure> {
     match &arguments.name {
         Name::C10m(arguments) => c10m::run(arguments),
+        Name::Rps(arguments) => requests::rps(arguments),
+        Name::Cps(arguments) => requests::cps(arguments),
+        Name::Stream(arguments) => stream::run(arguments),
+        Name::Latency(arguments) => requests::latency(arguments),
     }
 }
 
@@ -84,6 +100,8 @@ struct Bench {
     ends: Ends,
     progress: Progress,
     quick: bool,
+    /// The wire without a stack, by length of frame and frames under way.
+    bare: BTreeMap<(u32, u32), bare::Bare>,
     /// Opened before the run: a long one must not fail at its end.
     json: Option<Output>,
 }
@@ -143,8 +161,14 @@ impl Bench {
             ends: Ends::new(common.wire, [server, client], Interrupted::watch()?)?,
             progress: Progress::new(),
             quick: common.quick,
+            bare: BTreeMap::new(),
             json,
         })
+    }
+
+    /// How long something is measured that would be measured for so long.
+    fn seconds(&self, usual: u64) -> u64 {
+        if self.quick { 1 } else { usual }
     }
 
     /// Writes the report; says on standard output, line by line, what `table` has.
@@ -153,6 +177,7 @@ impl Bench {
             ends,
             progress,
             quick,
+            bare: _,
             json,
         } = self;
         drop(progress);
@@ -186,6 +211,24 @@ impl Bench {
         }
         Ok(())
     }
+}
+
+/// An error when any of these is not zero.
+fn wrong(counts: &[(&str, u64)]) -> Result<(), Failure> {
+    let said: Vec<String> = counts
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(what, count)| format!("{what}: {count}"))
+        .collect();
+    if said.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::run(said.join(", ")))
+}
+
+/// A figure of an end's report; zero where there is none.
+fn number(report: &Value, key: &str) -> f64 {
+    report[key].as_f64().unwrap_or(0.0)
 }
 
 /// A whole number with commas between its thousands.

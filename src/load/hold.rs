@@ -68,7 +68,10 @@ pub(super) fn hold(arguments: &LoadArguments, config: &Config, local: Vec<IpAddr
         talker.start(script(arguments).into_iter())?;
     }
     running.watch(config, &interrupted, arguments.json || arguments.control);
-    let ended = running.finish()?;
+    let ended = running.finish_when(|| match arguments.control {
+        true => control::stopped(&interrupted),
+        false => Ok(()),
+    })?;
     let outcomes = ended.outcomes.iter().flatten();
     let left: usize = outcomes.map(|outcome| outcome.connections).sum();
     log::debug!("{left} connections are left in TIME-WAIT");

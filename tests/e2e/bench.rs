@@ -70,3 +70,34 @@ fn many_connections_are_held_at_both_ends_and_every_reply_is_right() {
         assert!(report.real(key) > 0.0, "{key}: {report:?}");
     }
 }
+
+#[test]
+fn the_others_measure_something_and_every_reply_is_right() {
+    or_skip!(two_cores());
+    for (name, figures) in [
+        ("latency", &["/p50_us", "/forwarder_p50_us", "/p50_ratio"][..]),
+        (
+            "cps",
+            &[
+                "/rows/0/connections_per_second",
+                "/rows/0/frames_per_connection",
+                "/rows/0/forwarder_ratio",
+            ],
+        ),
+        (
+            "rps",
+            &[
+                "/rows/0/requests_per_second",
+                "/rows/1/requests_per_second",
+                "/rows/1/forwarder_ratio",
+            ],
+        ),
+        ("stream", &["/rows/0/gbit_per_second", "/rows/3/gbit_per_second"]),
+    ] {
+        // A wrong reply or a failed connection would be an exit code of 1.
+        let report = bench(&[name]);
+        for figure in figures {
+            assert!(report.real(figure) > 0.0, "{name}: {figure}: {report:?}");
+        }
+    }
+}

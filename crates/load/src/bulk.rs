@@ -8,7 +8,7 @@ use crore_netbuf::Chunk;
 use crore_shard::Service;
 use crore_stack::{ConnId, Event, Read, Stack};
 
-use crate::client::rates;
+use crate::report::rates;
 use crate::{Client, LoadReport, Periodic};
 
 /// Which way the bytes go.
@@ -35,7 +35,9 @@ pub struct BulkConfig {
     pub direction: Direction,
     /// Bytes in all, after which the run ends.
     pub bytes: u64,
-    /// The run ends after this time even if not all bytes have gone.
+    /// What is carried within this time is checked, and not counted.
+    pub warm_up: Duration,
+    /// The run ends after this time, warm-up not included, even if not all bytes have gone.
     pub time_limit: Option<Duration>,
     /// What is sent, and what has to come.
     pub pattern: Periodic,
@@ -64,6 +66,7 @@ pub struct Bulk {
     open: usize,
     local_turn: usize,
     started: Option<Instant>,
+    warm: bool,
     finished: Option<Instant>,
     report: LoadReport,
 }
@@ -78,6 +81,7 @@ impl Bulk {
             open: 0,
             local_turn: 0,
             started: None,
+            warm: config.warm_up == Duration::ZERO,
             finished: None,
             report: LoadReport::default(),
             config,
@@ -211,12 +215,16 @@ impl Service for Bulk {
         if self.finished.is_some() {
             return;
         }
-        let late = match (self.started, self.config.time_limit) {
-            (Some(started), Some(limit)) => now.since(started) >= limit,
-            _ => false,
-        };
+        let elapsed = self.started.map_or(Duration::ZERO, |started| now.since(started));
+        if !self.warm && elapsed >= self.config.warm_up {
+            self.warm = true;
+            self.started = Some(now);
+            (self.report.bytes_sent, self.report.bytes_received) = (0, 0);
+            return;
+        }
+        let late = self.warm && self.config.time_limit.is_some_and(|limit| elapsed >= limit);
         let hopeless = self.report.connect_failures + self.report.broken >= FAILURES_MAX;
-        if late || hopeless || self.carried() >= self.config.bytes {
+        if late || hopeless || self.warm && self.carried() >= self.config.bytes {
             self.finish(stack, now);
         } else {
             self.open_more(stack, now);
@@ -225,6 +233,10 @@ impl Service for Bulk {
 
     fn next_wakeup(&self) -> Option<Instant> {
         let started = self.started.filter(|_| self.finished.is_none())?;
-        Some(started + self.config.time_limit?)
+        if self.warm {
+            Some(started + self.config.time_limit?)
+        } else {
+            Some(started + self.config.warm_up)
+        }
     }
 }

@@ -10,7 +10,8 @@ use crore_stack::{ConnId, ConnectError, Event, Read, Stack};
 use hdrhistogram::Histogram;
 
 use crate::http::{Progress, ReplyParser};
-use crate::{Latencies, LoadReport, Pace, Pattern};
+use crate::report::rates;
+use crate::{Client, Latencies, LoadReport, Pace, Pattern};
 
 /// What is asked of the server.
 #[derive(Clone, Debug)]
@@ -46,7 +47,9 @@ pub struct LoadConfig {
     pub pace: Option<Pace>,
     /// After so many requests a connection is closed and another opened; none: it stays.
     pub per_connection: Option<u64>,
-    /// The run ends after this time even if not all requests were made.
+    /// What happens within this time is checked, and not counted.
+    pub warm_up: Duration,
+    /// The run ends after this time, warm-up not included, even if not all requests were made.
     pub time_limit: Option<Duration>,
     /// What a request is.
     pub workload: Workload,
@@ -65,6 +68,7 @@ impl LoadConfig {
             requests: u64::MAX,
             pace: None,
             per_connection: None,
+            warm_up: Duration::ZERO,
             time_limit: None,
             workload,
         }
@@ -75,38 +79,6 @@ impl LoadConfig {
 pub const OPENING: u32 = 256;
 /// A peer that refuses everything ends the run.
 const FAILURES_MAX: u64 = 10_000;
-
-/// A client application that ends by itself.
-pub trait Client: Service {
-    /// Whether the run is over.
-    fn is_finished(&self) -> bool;
-    /// Requests answered so far.
-    fn requests(&self) -> u64;
-    /// Connections begun and not yet ended.
-    fn open(&self) -> usize;
-    /// The figures so far, as of `now`.
-    fn report(&self, now: Instant) -> LoadReport;
-    /// Ends the run: nothing more is asked, and every connection is ended. It
-    /// comes to its end by itself when all is done or the time is over.
-    fn finish(&mut self, stack: &mut Stack, now: Instant);
-}
-
-/// The report with its rates over so many seconds.
-pub(crate) fn rates(mut report: LoadReport, seconds: f64) -> LoadReport {
-    let per_second = |count: u64| {
-        if seconds > 0.0 {
-            count as f64 / seconds
-        } else {
-            0.0
-        }
-    };
-    report.requests_per_second = per_second(report.requests);
-    report.connections_per_second = per_second(report.connections);
-    report.sent_bits_per_second = per_second(report.bytes_sent) * 8.0;
-    report.received_bits_per_second = per_second(report.bytes_received) * 8.0;
-    report.seconds = seconds;
-    report
-}
 
 /// One connection's request.
 #[derive(Default)]
@@ -145,7 +117,9 @@ pub struct LoadClient {
     /// Opens begun, and connections that are there.
     opens: u64,
     open: usize,
+    /// Everything counts from here.
     started: Option<Instant>,
+    warm: bool,
     finished: Option<Instant>,
     issued: u64,
     local_turn: usize,
@@ -176,6 +150,7 @@ impl LoadClient {
             opens: 0,
             open: 0,
             started: None,
+            warm: config.warm_up == Duration::ZERO,
             finished: None,
             issued: 0,
             local_turn: 0,
@@ -190,6 +165,23 @@ impl LoadClient {
             Workload::Echo { size } => size.max(1),
             Workload::Http { .. } => self.request.len(),
         }
+    }
+
+    /// The warm-up is over: what was done so far does not count, what went
+    /// wrong does.
+    fn begin_to_count(&mut self, now: Instant) {
+        self.warm = true;
+        self.started = Some(now);
+        // What is under way belongs to what is counted.
+        self.issued -= self.report.requests;
+        self.opens = 0;
+        self.latency.reset();
+        self.report = LoadReport {
+            mismatches: self.report.mismatches,
+            connect_failures: self.report.connect_failures,
+            broken: self.report.broken,
+            ..LoadReport::default()
+        };
     }
 
     fn open_more(&mut self, stack: &mut Stack, now: Instant) {
@@ -467,11 +459,16 @@ impl Service for LoadClient {
             return;
         }
         let started = *self.started.get_or_insert(now);
-        let done = self.report.requests >= self.config.requests;
-        let late = self
-            .config
-            .time_limit
-            .is_some_and(|limit| now.since(started) >= limit);
+        if !self.warm && now.since(started) >= self.config.warm_up {
+            self.begin_to_count(now);
+            return;
+        }
+        let done = self.warm && self.report.requests >= self.config.requests;
+        let late = self.warm
+            && self
+                .config
+                .time_limit
+                .is_some_and(|limit| now.since(started) >= limit);
         let hopeless = self.report.connect_failures + self.report.broken >= FAILURES_MAX;
         if done || late || hopeless {
             self.finish(stack, now);
@@ -484,7 +481,11 @@ impl Service for LoadClient {
     fn next_wakeup(&self) -> Option<Instant> {
         let started = self.started.filter(|_| self.finished.is_none())?;
         let wishes = [
-            self.config.time_limit,
+            if self.warm {
+                self.config.time_limit
+            } else {
+                Some(self.config.warm_up)
+            },
             self.config
                 .pace
                 .filter(|_| !self.resting.is_empty())

@@ -18,8 +18,27 @@ mod report;
 
 pub use bounce::{Bounce, BounceReport};
 pub use bulk::{Bulk, BulkConfig, Direction};
-pub use client::{Client, LoadClient, LoadConfig, OPENING, Workload};
+pub use client::{LoadClient, LoadConfig, OPENING, Workload};
 pub use crowd::{Command, Crowd, CrowdConfig, PhaseReport};
 pub use pace::Pace;
 pub use pattern::{Pattern, Periodic};
 pub use report::{Latencies, LatencySummary, LoadReport};
+
+use crore_base::Instant;
+use crore_shard::Service;
+use crore_stack::Stack;
+
+/// A client application that ends by itself.
+pub trait Client: Service {
+    /// Whether the run is over.
+    fn is_finished(&self) -> bool;
+    /// Requests answered so far.
+    fn requests(&self) -> u64;
+    /// Connections begun and not yet ended.
+    fn open(&self) -> usize;
+    /// The figures so far, as of `now`.
+    fn report(&self, now: Instant) -> LoadReport;
+    /// Ends the run: nothing more is asked, and every connection is ended. It
+    /// comes to its end by itself when all is done or the time is over.
+    fn finish(&mut self, stack: &mut Stack, now: Instant);
+}

@@ -1,6 +1,5 @@
 //! What a run of the load generator found.
 
-use crate::client::rates;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -98,6 +97,23 @@ impl Latencies {
             .as_deref()
             .map_or_else(LatencySummary::default, LatencySummary::of)
     }
+}
+
+/// The report with its rates over so many seconds.
+pub(crate) fn rates(mut report: LoadReport, seconds: f64) -> LoadReport {
+    let per_second = |count: u64| {
+        if seconds > 0.0 {
+            count as f64 / seconds
+        } else {
+            0.0
+        }
+    };
+    report.requests_per_second = per_second(report.requests);
+    report.connections_per_second = per_second(report.connections);
+    report.sent_bits_per_second = per_second(report.bytes_sent) * 8.0;
+    report.received_bits_per_second = per_second(report.bytes_received) * 8.0;
+    report.seconds = seconds;
+    report
 }
 
 /// Percentiles in microseconds.

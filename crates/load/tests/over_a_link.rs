@@ -211,6 +211,26 @@ fn a_server_slower_than_the_rate_shows_in_the_latency() {
     );
 }
 
+#[test]
+fn what_happens_before_it_is_warm_is_checked_and_not_counted() {
+    let warm_up = LoadConfig {
+        warm_up: Duration::from_millis(100),
+        requests: u64::MAX,
+        time_limit: Some(Duration::from_millis(50)),
+        ..config(4, 0, 64)
+    };
+    let counted = run(None, Faults::default(), warm_up.clone());
+    assert!((0.05..0.051).contains(&counted.seconds), "{counted:?}");
+    // A round trip takes 100 us, and four go on at once.
+    assert!((1000..=2004).contains(&counted.requests), "{counted:?}");
+    assert_eq!(counted.bytes_received / 64, counted.requests, "{counted:?}");
+    let spoiled = run(Some(64), Faults::default(), warm_up);
+    assert_eq!(
+        spoiled.mismatches, 1,
+        "a wrong byte counts whenever it comes: {spoiled:?}"
+    );
+}
+
 /// Sends a period again and again; spoils the byte at `spoil`.
 struct Source {
     period: Vec<u8>,
@@ -252,6 +272,7 @@ fn every_byte_of_a_stream_is_checked() {
             connections: 1,
             direction: Direction::Down,
             bytes: 1_000_000,
+            warm_up: Duration::ZERO,
             time_limit: Some(Duration::from_secs(1)),
             pattern: Periodic::of(&period),
         });
