@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use crore::MacAddr;
-use crore::config::ConfigError;
+use crore::config::{Config, ConfigError};
 use crore::nic::Nic;
 use crore_dpdk::PortNic;
 use crore_load::Bounce;
@@ -109,20 +109,34 @@ pub(crate) fn bounce(arguments: &BounceArguments) -> Result<(), Failure> {
     print_json(&bounce.report())
 }
 
-/// Opens the wire; when its ports are up, and before they are linked, calls `is_up`.
 fn open(
     arguments: &ConfigArguments,
     is_up: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<(OpenWire, PortNic), Failure> {
     let config = arguments.load(Vec::new())?;
+    let wire = open_wire(&config, is_up)?;
+    let nic = take_nic(&wire)?;
+    Ok((wire, nic))
+}
+
+/// Opens the wire, for a thread that polls it without a stack's usual loop; when
+/// its ports are up, and before they are linked, calls `is_up`.
+pub(crate) fn open_wire(
+    config: &Config,
+    is_up: impl FnOnce() -> Result<(), Failure>,
+) -> Result<OpenWire, Failure> {
     if config.queues() > 1 {
-        let message = "has to be a single one here: the bare wire is measured on one queue";
-        let file = arguments.config.display().to_string();
-        return Err(ConfigError::of_key(file, "eal.cores", message).into());
+        let message = "has to be a single one here: the bare wire is polled on one queue";
+        return Err(ConfigError::of_key("the configuration", "eal.cores", message).into());
     }
-    let wire = OpenWire::open(&config)?;
+    let wire = OpenWire::open(config)?;
     is_up()?;
     crore_dpdk::pin_to_core(config.eal.cores.first().copied().unwrap_or(0))?;
+    Ok(wire)
+}
+
+/// The first queues of the wire's first port, once the other end is there.
+pub(crate) fn take_nic(wire: &OpenWire) -> Result<PortNic, Failure> {
     let port = wire
         .ports
         .first()
@@ -132,5 +146,5 @@ fn open(
         .pop()
         .ok_or_else(|| Failure::run("the port has no queues"))?;
     port.wait_for_link(Duration::from_secs(10));
-    Ok((wire, PortNic::new(queues)?))
+    Ok(PortNic::new(queues)?)
 }

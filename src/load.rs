@@ -1,5 +1,6 @@
 //! `crore load`: asks a server over a wire, and checks every byte of its answers.
 
+mod flood;
 mod hold;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -80,6 +81,9 @@ pub(crate) struct LoadArguments {
     /// hold: requests under way at once
     #[arg(long, default_value_t = 1024, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     outstanding: u32,
+    /// flood: SYNs a second, at most; without it, as many as the wire takes
+    #[arg(long, value_name = "RATE", value_parser = clap::value_parser!(u64).range(1..))]
+    spoofed_per_second: Option<u64>,
     /// Only the JSON summary at the end
     #[arg(long)]
     json: bool,
@@ -96,6 +100,8 @@ enum Kind {
     Http,
     /// Carries as much as goes
     Bulk,
+    /// Like echo, with SYNs from addresses that nobody has beside it
+    Flood,
     /// Opens very many connections, asks some of them at random, closes them
     Hold,
 }
@@ -132,6 +138,11 @@ pub(crate) fn load(arguments: &LoadArguments) -> Result<(), Failure> {
             run(arguments, &config, move |part| {
                 LoadClient::new(part_of(&load, part))
             })
+        }
+        Kind::Flood => {
+            let size = arguments.size as usize;
+            let load = arguments.requests_of(Workload::Echo { size }, Echo::PORT, local)?;
+            flood::flood(arguments, &config, load)
         }
         Kind::Bulk => {
             let bulk = arguments.bulk(local)?;

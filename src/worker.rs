@@ -443,7 +443,7 @@ impl Rest {
 }
 
 /// The key that nobody outside must know, afresh for each start.
-fn secret() -> Result<[u8; 16], Failure> {
+pub(crate) fn secret() -> Result<[u8; 16], Failure> {
     use std::io::Read;
     let mut key = [0; 16];
     std::fs::File::open("/dev/urandom")

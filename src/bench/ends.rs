@@ -111,6 +111,11 @@ impl Ends {
 /// ends both; gives the last that the client said, and the server.
 pub(super) fn finish(mut client: End, server: End, limit: Duration) -> Result<(Value, Value), Failure> {
     client.wait_until_stopped(limit)?;
+    end(client, server)
+}
+
+/// Ends both, of which the client polls no more.
+pub(super) fn end(client: End, server: End) -> Result<(Value, Value), Failure> {
     match client.wire {
         // Nobody reads the client's end of the wire any more, so that it may be
         // unmapped when the server goes; not the other way round.
@@ -258,7 +263,7 @@ impl End {
     }
 
     /// Waits until it polls no more.
-    fn wait_until_stopped(&mut self, limit: Duration) -> Result<(), Failure> {
+    pub(super) fn wait_until_stopped(&mut self, limit: Duration) -> Result<(), Failure> {
         let deadline = Instant::now() + limit;
         loop {
             match self.hear(deadline.saturating_duration_since(Instant::now()))? {

@@ -11,6 +11,7 @@ mod machine;
 mod progress;
 mod requests;
 mod stream;
+mod synflood;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -47,6 +48,8 @@ enum Name {
     Stream(stream::Arguments),
     /// The time for one request at a time on one connection
     Latency(requests::LatencyArguments),
+    /// Honest clients with and without a flood of SYNs from addresses that nobody has
+    Synflood(synflood::Arguments),
 }
 
 /// What every benchmark between two ends takes.
@@ -92,6 +95,7 @@ pub(crate) fn bench(arguments: &BenchArguments) -> Result<(), Failure> {
         Name::Cps(arguments) => requests::cps(arguments),
         Name::Stream(arguments) => stream::run(arguments),
         Name::Latency(arguments) => requests::latency(arguments),
+        Name::Synflood(arguments) => synflood::run(arguments),
     }
 }
 
