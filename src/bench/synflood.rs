@@ -15,7 +15,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     common: Common,
     /// Connections of the honest clients at once: connect, 64 bytes there and back, close
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: u32,
     /// Handshakes that the server keeps (stack.backlog)
     #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
