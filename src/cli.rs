@@ -8,7 +8,7 @@ use crore::config::{Assignment, Config, ConfigError};
 use log::LevelFilter;
 
 use crate::failure::Failure;
-use crate::{bench, demo, forward, load, ports, serve};
+use crate::{bench, capacity, demo, forward, load, plan, ports, serve};
 
 /// A TCP stack of its own on a DPDK port.
 #[derive(Debug, Parser)]
@@ -37,6 +37,8 @@ enum Command {
     Forward(forward::ForwardArguments),
     /// Send frames to a forwarder, and count those that come back
     Bounce(forward::BounceArguments),
+    /// Say what a number of connections and a rate take: cores, memory, huge pages, packet buffers
+    Plan(plan::PlanArguments),
     /// Check a configuration, and start nothing
     Check(ConfigArguments),
     /// Write the tables of docs/CONFIG.md, or renew them in a file
@@ -162,12 +164,13 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Serve(arguments) => serve::serve(&arguments),
         Command::Load(arguments) => load::load(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
+        Command::Plan(arguments) => plan::plan(&arguments),
         Command::Forward(arguments) => forward::forward(&arguments),
         Command::Bounce(arguments) => forward::bounce(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Ports(arguments) => ports::ports(&arguments),
         Command::Check(arguments) => {
-            arguments.load(Vec::new())?;
+            capacity::check(&arguments.load(Vec::new())?)?;
             eprintln!("{}: fine", arguments.config.display());
             Ok(())
         }

@@ -49,5 +49,5 @@ pub use crore_nic as nic;
 pub use crore_shard::{Mailbox, PeerCounters, Peers, Service, Shard, Spread, Turn, mailbox};
 pub use crore_stack::{
     CloseReason, ConnId, ConnectError, Counters, Event, ListenError, ListenerId, Read, Share, SocketError,
-    Stack, StackConfig, State, Steering,
+    Stack, StackConfig, StackMemory, State, Steering,
 };

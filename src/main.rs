@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod capacity;
 mod cli;
 mod clock;
 mod control;
@@ -20,7 +21,7 @@ mod host;
 mod live;
 mod load;
 mod logging;
-mod memory;
+mod plan;
 mod ports;
 mod run;
 mod serve;

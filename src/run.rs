@@ -9,6 +9,7 @@ use crore::config::{Config, WireKind};
 use crore::{Peers, Steering};
 use crore_dpdk::{Port, PortStats, QueuePair};
 
+use crate::capacity;
 use crate::clock;
 use crate::failure::Failure;
 use crate::host;
@@ -87,6 +88,7 @@ impl Running {
                 "wire.host_addresses: `ip` is missing; install the package iproute2",
             ));
         }
+        capacity::check(config)?;
         let wire = OpenWire::open(config)?;
         let mut running = Self {
             wire,

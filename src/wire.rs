@@ -43,7 +43,7 @@ impl OpenWire {
         let sockets = MadeSocket::of(config)?;
         let eal = Eal::start(&eal_config(config, &wire)?)?;
         let mtu = mtu(config);
-        let pool = Mempool::new(&eal, MempoolConfig::for_wire(config.wire.buffers, &wire, mtu))?;
+        let pool = Mempool::new(&eal, pool_config(config))?;
         let names = match wire.port_name(0) {
             Some(name) => vec![name],
             None => {
@@ -113,6 +113,11 @@ fn too_many_queues(config: &Config, error: crore_dpdk::Error) -> Failure {
         }
         error => error.into(),
     }
+}
+
+/// The pool of packet buffers that a configuration describes.
+pub(crate) fn pool_config(config: &Config) -> MempoolConfig {
+    MempoolConfig::for_wire(config.wire.buffers, &describe(config), mtu(config))
 }
 
 /// The kernel's interface on the other end of a TAP wire.

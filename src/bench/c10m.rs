@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::ends::{CLIENT_PREFIX, End, Role, SERVER, finish};
 use super::{Bench, Common, bare, grouped, number, wrong};
+use crate::capacity;
 use crate::failure::Failure;
 
 #[derive(Debug, Args)]
@@ -109,8 +110,8 @@ fn check_memory(connections: u32) -> Result<(), Failure> {
         max_connections: connections,
         ..StackConfig::default()
     };
-    let wanted = 2 * Stack::memory_bytes(&each) + BESIDES;
-    crate::memory::require(
+    let wanted = 2 * Stack::memory(&each).total() + BESIDES;
+    capacity::require(
         wanted,
         &format!("{} connections at both ends", grouped(connections.into())),
     )

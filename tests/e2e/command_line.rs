@@ -170,3 +170,20 @@ fn the_ports_and_their_offloads_are_listed() {
     );
     assert!(out.contains("net_ring"), "the driver is named: {out}");
 }
+
+#[test]
+fn a_configuration_that_no_machine_has_memory_for_is_refused_with_its_numbers() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().join("large.toml");
+    let large = "[stack]\nmax_connections = 1_073_741_823\nmax_active = 1_073_741_823\n";
+    fs::write(&path, format!("{GOOD}{large}")).expect("the test's folder can be written");
+    for command in [&["serve", "echo"][..], &["check"]] {
+        let said = output(Command::new(bin()).args(command).arg("--config").arg(&path));
+        let errors = String::from_utf8_lossy(&said.stderr);
+        assert_eq!(said.status.code(), Some(2), "{command:?}: {errors}");
+        assert_eq!(errors.trim_end().lines().count(), 1, "one line: {errors}");
+        for number in ["1073741823", "records 65536 MiB", "memory available"] {
+            assert!(errors.contains(number), "{number} in {errors}");
+        }
+    }
+}

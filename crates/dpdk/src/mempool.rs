@@ -41,6 +41,16 @@ impl Default for MempoolConfig {
 }
 
 impl MempoolConfig {
+    /// Bytes of memory that the pool takes: for each buffer its frame, the
+    /// headroom before it, the mbuf, and the pool's own word, each on cache
+    /// lines of its own.
+    pub const fn bytes(&self) -> u64 {
+        const LINE: u64 = 64;
+        let data = (self.frame as u64 + dpdk_sys::CRORE_MBUF_HEADROOM as u64).div_ceil(LINE) * LINE;
+        let each = LINE + size_of::<dpdk_sys::rte_mbuf>() as u64 + data;
+        self.buffers as u64 * each
+    }
+
     /// Buffers for a port on this wire with this IP MTU.
     pub fn for_wire(buffers: u32, wire: &Wire, mtu: u16) -> Self {
         Self {

@@ -47,5 +47,5 @@ pub use crore_wire::Steering;
 pub use event::{ConnectError, Event, ListenError, SocketError};
 pub use flow_table::{FlowHasher, FlowTable};
 pub use id::{ConnId, ListenerId};
-pub use stack::Stack;
+pub use stack::{Stack, StackMemory};
 pub use timer_wheel::TimerWheel;

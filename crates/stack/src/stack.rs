@@ -216,12 +216,16 @@ impl Stack {
         (size_of::<Record>(), Pool::place_size())
     }
 
-    /// Bytes of memory that a stack takes for its connections: those for all of
-    /// their records and the flow table, at once or as connections come.
-    pub const fn memory_bytes(config: &StackConfig) -> u64 {
-        let (record, _) = Self::connection_bytes();
-        let records = record as u64 * config.max_connections as u64;
-        records + FlowTable::bytes_for(config.max_connections) as u64
+    /// What a stack takes for its connections: all of it at once, or as
+    /// connections come.
+    pub fn memory(config: &StackConfig) -> StackMemory {
+        let (record, place) = Self::connection_bytes();
+        let active = config.max_active.min(config.max_connections);
+        StackMemory {
+            records: record as u64 * u64::from(config.max_connections),
+            flow_table: FlowTable::bytes_for(config.max_connections) as u64,
+            active: (place + TimerWheel::LINK_BYTES) as u64 * u64::from(active),
+        }
     }
 
     /// Connections that still have something to settle with their peer: all but
@@ -319,6 +323,24 @@ impl Stack {
 
     pub(crate) fn note_peak(&mut self) {
         self.counters.connections_peak = self.counters.connections_peak.max(self.slots.len() as u64);
+    }
+}
+
+/// Bytes of memory; what connections buffer is not in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StackMemory {
+    /// A record for each connection.
+    pub records: u64,
+    /// The flow table.
+    pub flow_table: u64,
+    /// The pool of active connections and their timers.
+    pub active: u64,
+}
+
+impl StackMemory {
+    /// All of it.
+    pub const fn total(&self) -> u64 {
+        self.records + self.flow_table + self.active
     }
 }
 

@@ -52,6 +52,9 @@ pub struct TimerWheel {
 }
 
 impl TimerWheel {
+    /// Bytes of memory for each slot.
+    pub const LINK_BYTES: usize = size_of::<Link>();
+
     /// A wheel for slots `0..capacity`, whose first tick is at `now`.
     pub fn new(capacity: u32, now: Instant) -> Self {
         Self {
