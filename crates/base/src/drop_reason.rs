@@ -72,6 +72,8 @@ drop_reasons! {
     ConnectionsExhausted = "connections_exhausted",
     /// No free place among the active connections, and none of them idle.
     PoolExhausted = "pool_exhausted",
+    /// A handshake that its peer, or who was taken for it, refused to go on with.
+    HandshakeReset = "handshake_reset",
     /// A handshake that nobody went on with.
     HandshakeTimedOut = "handshake_timed_out",
     /// The segment lies outside the receive window.

@@ -99,9 +99,10 @@ fn tcp(prng: &mut Prng, kind: Kind, receive_buffer: u32, send_buffer: u32) -> Co
         syn_retries: if kind == Kind::Blackhole { 4 } else { 12 },
         data_retries: if kind == Kind::Blackhole { 8 } else { 30 },
         time_wait: Duration::from_secs(prng.pick(&[1, 10, 60])),
-        // Where every transfer must succeed, no peer that reads slowly may be given up.
+        // Where every transfer must succeed, no peer that reads slowly may be given up;
+        // where one may vanish, not before the slowest has read everything.
         fin_wait_2: if probes {
-            Duration::from_secs(prng.pick(&[30, 60]))
+            Duration::from_secs(prng.pick(&[900, 1_800]))
         } else {
             Duration::from_secs(36_000)
         },

@@ -197,7 +197,6 @@ fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<()
             | R::NoRoute
             | R::FrameTooLarge
             | R::PoolExhausted
-            | R::ControlQueueFull
             | R::HandshakeQueueFull
             | R::HandshakeEvicted
             | R::ShardMailboxFull => false,
@@ -205,10 +204,15 @@ fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<()
             R::UnhandledIcmp => scenario.corrupts() || scenario.kind.is_foreign(),
             R::NeighborUnreachable | R::TxBufferExhausted => !scenario.is_undisturbed(),
             R::HandshakeTimedOut => !scenario.is_undisturbed() || stranger,
+            R::HandshakeReset => !scenario.is_undisturbed() || stranger || !scenario.is_clean(),
             R::BadFlags | R::MissingAck => stranger,
             // Where cookies are out, a stray segment is taken for a bad one; and of a
             // window's worth of them at once not each earns a reset.
-            R::DataAfterClose | R::NoSuchConnection | R::BadSynCookie | R::ReplyRateLimited => {
+            R::DataAfterClose
+            | R::NoSuchConnection
+            | R::BadSynCookie
+            | R::ReplyRateLimited
+            | R::ControlQueueFull => {
                 !scenario.is_clean() || !scenario.is_undisturbed() || scenario.kind.is_foreign()
             }
             R::SynInConnection => !scenario.is_undisturbed() || scenario.kind == Kind::SimultaneousOpen,

@@ -120,6 +120,18 @@ fn another_tcp_connects_to_this_one() {
     assert!(total(&reports, |r| r.bytes) > 1_000_000, "and is served");
 }
 
+/// A SYN that the link repeated late begins a handshake that smoltcp refuses.
+#[test]
+fn seed_1003_a_refused_handshake_is_no_broken_connection() {
+    play(Kind::ForeignClient, 1003..1004);
+}
+
+/// A reader so slow that the other end's FIN-WAIT-2 was over before it had read everything.
+#[test]
+fn seed_20076_a_slow_reader_reads_everything() {
+    play(Kind::Abort, 20076..20077);
+}
+
 #[test]
 fn this_tcp_connects_to_another_one() {
     let reports = play(Kind::ForeignServer, 0..20);

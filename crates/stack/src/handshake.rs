@@ -97,9 +97,9 @@ impl Stack {
             if segment.seq != half.irs() + 1 {
                 return Err(DropReason::ResetOutOfPlace);
             }
-            self.counters.broken += 1;
+            // No connection is broken by it: an old SYN that comes late ends so.
             self.delete(slot);
-            return Ok(());
+            return Err(DropReason::HandshakeReset);
         }
         if flags.has_syn() && !flags.has_ack() && segment.seq == half.irs() {
             let owed = self.owe_syn_ack(now, &pending.tuple, half, pending.src_mac);
