@@ -69,7 +69,7 @@ impl Stack {
             .cookies
             .codec
             .complete(&self.tcp, now, tuple, segment, listener.id.0)
-            .filter(|half| !self.cookies.used.holds(half.iss()));
+            .filter(|half| !self.cookies.used.holds(pending.hash, half.iss()));
         let Some(half) = half else {
             self.owe_reset(now, pending);
             return Err(DropReason::BadSynCookie);
@@ -83,7 +83,7 @@ impl Stack {
             .slots
             .insert_half_open(tuple, half)
             .ok_or(DropReason::ConnectionsExhausted)?;
-        self.cookies.used.note(half.iss());
+        self.cookies.used.note(pending.hash, half.iss());
         self.listeners.handshake_began(listener.id);
         self.flows.insert(pending.hash, slot);
         self.note_peak();
@@ -95,9 +95,9 @@ impl Stack {
 /// Cookies that became connections not long ago. A late copy of the segment that
 /// completed one, or of the first data, would open the connection again after
 /// its end. It forgets: of those that share a place the last one is known.
-struct Used(Box<[u32]>);
+struct Used(Box<[u64]>);
 
-/// Places, a power of two: 64 KiB.
+/// Places, a power of two: 128 KiB.
 const PLACES: usize = 1 << 14;
 
 impl Used {
@@ -105,16 +105,39 @@ impl Used {
         Self(vec![0; PLACES].into_boxed_slice())
     }
 
-    fn holds(&self, cookie: SeqNum) -> bool {
-        self.0[Self::place(cookie)] == cookie.0
+    fn holds(&self, hash: u32, cookie: SeqNum) -> bool {
+        self.0[Self::place(cookie)] == Self::word(hash, cookie)
     }
 
-    fn note(&mut self, cookie: SeqNum) {
-        self.0[Self::place(cookie)] = cookie.0;
+    fn note(&mut self, hash: u32, cookie: SeqNum) {
+        self.0[Self::place(cookie)] = Self::word(hash, cookie);
     }
 
     /// The low bits of a cookie are as good as random.
     fn place(cookie: SeqNum) -> usize {
         cookie.0 as usize % PLACES
+    }
+
+    /// With the keyed hash of whom it was for: a cookie alone has so few bits
+    /// that are random that of some ten thousand honest peers one has another's.
+    fn word(hash: u32, cookie: SeqNum) -> u64 {
+        u64::from(hash) << 32 | u64::from(cookie.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_peers_equal_cookie_is_not_taken_for_a_used_one() {
+        let mut used = Used::new();
+        used.note(7, SeqNum(0x1234_5678));
+        assert!(used.holds(7, SeqNum(0x1234_5678)), "a late copy");
+        assert!(!used.holds(8, SeqNum(0x1234_5678)), "somebody else's");
+        assert!(
+            !used.holds(7, SeqNum(0x1234_5679)),
+            "another one of the same peer"
+        );
     }
 }
