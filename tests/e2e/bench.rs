@@ -92,6 +92,16 @@ fn the_others_measure_something_and_every_reply_is_right() {
                 "/rows/1/forwarder_ratio",
             ],
         ),
+        // So would be an honest client that a flood keeps out.
+        (
+            "synflood",
+            &[
+                "/honest_per_second_alone",
+                "/rows/0/syns_per_second",
+                "/rows/0/honest_per_second",
+                "/rows/1/honest_per_second",
+            ],
+        ),
         ("stream", &["/rows/0/gbit_per_second", "/rows/3/gbit_per_second"]),
     ] {
         // A wrong reply or a failed connection would be an exit code of 1.
