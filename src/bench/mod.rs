@@ -8,6 +8,7 @@ mod bare;
 mod c10m;
 mod ends;
 mod machine;
+mod micro;
 mod progress;
 mod requests;
 mod stream;
@@ -15,7 +16,7 @@ mod synflood;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use crore::config::ConfigError;
@@ -48,6 +49,10 @@ enum Name {
     Stream(stream::Arguments),
     /// The time for one request at a time on one connection
     Latency(requests::LatencyArguments),
+    /// Time to take a frame apart; in this process, without a wire
+    Parse(micro::ParseArguments),
+    /// Time to find a connection in tables of several sizes; in this process, without a wire
+    Lookup(micro::LookupArguments),
     /// Honest clients with and without a flood of SYNs from addresses that nobody has
     Synflood(synflood::Arguments),
 }
@@ -64,6 +69,17 @@ struct Common {
     /// The server's core and the client's; without it, the first two that this process may use
     #[arg(long, value_name = "CORES", value_delimiter = ',', num_args = 1)]
     cores: Vec<u16>,
+    /// A short run that shows that everything works; its figures mean little
+    #[arg(long)]
+    quick: bool,
+}
+
+/// What a benchmark in this process takes.
+#[derive(Debug, Args)]
+struct MicroCommon {
+    /// Write everything to this file as JSON; `-` for standard output
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
     /// A short run that shows that everything works; its figures mean little
     #[arg(long)]
     quick: bool,
@@ -95,6 +111,8 @@ pub(crate) fn bench(arguments: &BenchArguments) -> Result<(), Failure> {
         Name::Cps(arguments) => requests::cps(arguments),
         Name::Stream(arguments) => stream::run(arguments),
         Name::Latency(arguments) => requests::latency(arguments),
+        Name::Parse(arguments) => micro::parsing(arguments),
+        Name::Lookup(arguments) => micro::lookups(arguments),
         Name::Synflood(arguments) => synflood::run(arguments),
     }
 }
@@ -119,8 +137,10 @@ enum Output {
 #[derive(Serialize)]
 struct Report<'a, T> {
     bench: &'static str,
-    wire: &'static str,
-    cores: [u16; 2],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wire: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cores: Option<[u16; 2]>,
     quick: bool,
     machine: Machine,
     versions: Versions,
@@ -152,21 +172,12 @@ impl Bench {
             let message = format!("wants two different ones of {allowed:?}");
             return Err(ConfigError::of_origin("--cores", message).into());
         }
-        let json = match &common.json {
-            None => None,
-            Some(path) if path.as_os_str() == "-" => Some(Output::Standard),
-            Some(path) => {
-                let file = File::create(path)
-                    .map_err(|e| ConfigError::of_origin("--json", format!("{}: {e}", path.display())))?;
-                Some(Output::File(file))
-            }
-        };
         Ok(Self {
             ends: Ends::new(common.wire, [server, client], Interrupted::watch()?)?,
             progress: Progress::new(),
             quick: common.quick,
             bare: BTreeMap::new(),
-            json,
+            json: Output::of(common.json.as_deref())?,
         })
     }
 
@@ -187,34 +198,75 @@ impl Bench {
         drop(progress);
         let report = Report {
             bench,
-            wire: ends.wire.word(),
-            cores: ends.cores,
+            wire: Some(ends.wire.word()),
+            cores: Some(ends.cores),
             quick,
             machine: Machine::read(),
-            versions: Versions {
-                crore: crore_version(),
-                dpdk: crore_dpdk::version(),
-            },
+            versions: Versions::of_this(),
             figures,
         };
-        let written = |e: &dyn std::fmt::Display| Failure::run(format!("the report can't be written: {e}"));
-        match json {
-            Some(Output::Standard) => return crate::summary::print_json(&report),
-            Some(Output::File(file)) => {
-                serde_json::to_writer_pretty(&file, &report).map_err(|e| written(&e))?;
-            }
-            None => {}
-        }
-        println!(
-            "crore bench {bench}, {}: {}",
-            report.wire,
-            report.machine.in_words()
-        );
-        for line in table {
-            println!("{line}");
-        }
-        Ok(())
+        write(&report, json, table)
     }
+}
+
+/// The report of a benchmark in this process.
+fn report_of(
+    bench: &'static str,
+    common: &MicroCommon,
+    figures: &impl Serialize,
+    table: &[String],
+) -> Result<(), Failure> {
+    let report = Report {
+        bench,
+        wire: None,
+        cores: None,
+        quick: common.quick,
+        machine: Machine::read(),
+        versions: Versions::of_this(),
+        figures,
+    };
+    write(&report, Output::of(common.json.as_deref())?, table)
+}
+
+impl Output {
+    fn of(path: Option<&Path>) -> Result<Option<Self>, Failure> {
+        let Some(path) = path else { return Ok(None) };
+        if path.as_os_str() == "-" {
+            return Ok(Some(Self::Standard));
+        }
+        let file = File::create(path)
+            .map_err(|e| ConfigError::of_origin("--json", format!("{}: {e}", path.display())))?;
+        Ok(Some(Self::File(file)))
+    }
+}
+
+impl Versions {
+    fn of_this() -> Self {
+        Self {
+            crore: crore_version(),
+            dpdk: crore_dpdk::version(),
+        }
+    }
+}
+
+/// Writes the report; says on standard output, line by line, what `table` has.
+fn write<T: Serialize>(report: &Report<T>, json: Option<Output>, table: &[String]) -> Result<(), Failure> {
+    match json {
+        Some(Output::Standard) => return crate::summary::print_json(report),
+        Some(Output::File(file)) => serde_json::to_writer_pretty(&file, report)
+            .map_err(|e| Failure::run(format!("the report can't be written: {e}")))?,
+        None => {}
+    }
+    let wire = report.wire.map_or_else(String::new, |wire| format!(", {wire}"));
+    println!(
+        "crore bench {}{wire}: {}",
+        report.bench,
+        report.machine.in_words()
+    );
+    for line in table {
+        println!("{line}");
+    }
+    Ok(())
 }
 
 /// An error when any of these is not zero.

@@ -92,6 +92,8 @@ fn the_others_measure_something_and_every_reply_is_right() {
                 "/rows/1/forwarder_ratio",
             ],
         ),
+        ("parse", &["/rows/0/nanoseconds", "/rows/2/nanoseconds"]),
+        ("lookup", &["/rows/0/nanoseconds", "/rows/3/nanoseconds"]),
         // So would be an honest client that a flood keeps out.
         (
             "synflood",
