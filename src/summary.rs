@@ -70,6 +70,8 @@ pub(crate) struct Summary {
     pub(crate) connections: u64,
     connections_peak: u64,
     reset_at_end: u64,
+    /// Connections whose reset the wire did not take, as when the other end is gone.
+    untold: u64,
     broken: u64,
     pub(crate) requests: u64,
     refused: u64,
@@ -128,6 +130,7 @@ impl Summary {
             counters,
             app,
             connections,
+            untold,
             reset_at_end,
             faults,
             load,
@@ -153,6 +156,7 @@ impl Summary {
             connections: connections as u64,
             connections_peak: counters.connections_peak,
             reset_at_end: reset_at_end as u64,
+            untold: untold as u64,
             broken: counters.broken,
             requests: app.requests,
             refused: app.refused,
@@ -228,6 +232,12 @@ impl Summary {
             eprintln!(
                 "{} connections had not ended in time and were reset",
                 self.reset_at_end
+            );
+        }
+        if self.untold > 0 {
+            eprintln!(
+                "{} of them could not be told: the wire took no more frames",
+                self.untold
             );
         }
         if self.shards.len() > 1 {

@@ -31,7 +31,8 @@ const IDLE_SHORT: Duration = Duration::from_micros(500);
 const IDLE_LONG: Duration = Duration::from_millis(50);
 const PAUSE_SHORT: Duration = Duration::from_micros(20);
 const PAUSE_LONG: Duration = Duration::from_micros(250);
-/// What remains to be sent after everything was reset gets so long.
+/// What remains to be sent after everything was reset is given up when nothing
+/// of it got away for so long.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How often it is asked whether connections are still finishing: the answer
 /// takes a walk over all of them.
@@ -153,8 +154,10 @@ impl Shared {
 pub(crate) struct Outcome {
     pub(crate) counters: Counters,
     pub(crate) app: AppCounters,
-    /// Connections that are left in the stack after all.
+    /// Connections that are left in the stack although nothing is owed to anybody: a bug.
     pub(crate) connections: usize,
+    /// Connections whose reset the wire did not take.
+    pub(crate) untold: usize,
     /// Connections that were reset because their time was up.
     pub(crate) reset_at_end: usize,
     pub(crate) faults: Option<FaultStats>,
@@ -169,6 +172,7 @@ impl Outcome {
         self.counters.merge(&other.counters);
         self.app.merge(&other.app);
         self.connections += other.connections;
+        self.untold += other.untold;
         self.reset_at_end += other.reset_at_end;
         self.peers.merge(&other.peers);
         if let (Some(ours), Some(theirs)) = (&mut self.faults, &other.faults) {
@@ -276,12 +280,17 @@ fn drive<N: Nic, W: Work>(
     driver.publish(now);
     let peers = driver.shard.peer_counters();
     let (nic, stack, work) = driver.shard.into_parts();
+    let (connections, untold) = match (stack.connections(), stack.has_work()) {
+        (left, true) => (0, left),
+        (left, false) => (left, 0),
+    };
     let outcome = Outcome {
         peers,
         core,
         counters: stack.counters().clone(),
         app: work.counters(),
-        connections: stack.connections(),
+        connections,
+        untold,
         reset_at_end,
         faults: None,
         load: work.report(now),
@@ -344,9 +353,15 @@ impl<N: Nic, W: Work> Driver<'_, N, W> {
         let (stack, work) = self.shard.parts_mut();
         work.abort_all(stack);
         stack.abort_all();
-        let ended = self.clock.now();
-        while self.shard.stack().has_work() && self.clock.now().since(ended) < LAST_WORDS {
-            self.turn();
+        // Millions take their time; it is over when it no longer goes on.
+        let (mut left, mut went_on) = (self.shard.stack().connections(), self.clock.now());
+        while self.shard.stack().has_work() {
+            let now = self.turn();
+            if self.shard.stack().connections() < left {
+                (left, went_on) = (self.shard.stack().connections(), now);
+            } else if now.since(went_on) >= LAST_WORDS {
+                break;
+            }
         }
         // What a full ring refused leaves with these.
         for _ in 0..3 {
