@@ -8,8 +8,7 @@
 //! its sender repeats) or remembered (a wish of the application), never lost.
 
 use crore_base::{Duration, FourTuple, Instant};
-use crore_netbuf::Chunk;
-use crore_tcp::{Connection, Disposition, HalfOpen, State};
+use crore_tcp::{Connection, HalfOpen, State};
 use crore_wire::Segment;
 
 use crate::pool::Active;
@@ -116,12 +115,8 @@ impl Stack {
             return false;
         };
         let path = self.path_to(tuple.remote_addr);
-        let mut conn = half.wake(&self.tcp, now, self.isn.ts_offset(&tuple), path);
-        let taken = conn.on_segment(now, segment, Chunk::empty()) == Disposition::Accepted;
-        if !taken || conn.poll_event() != Some(crore_tcp::Event::Connected) {
-            return false;
-        }
-        let Some(parked) = conn.park() else {
+        let ts_offset = || self.isn.ts_offset(&tuple);
+        let Some(parked) = half.park(&self.tcp, now, ts_offset, path, segment) else {
             return false;
         };
         self.slots.park_half_open(slot, parked);

@@ -242,16 +242,13 @@ impl HalfOpen {
     pub fn wake(&self, config: &Rc<Config>, now: Instant, ts_offset: u32, path: Path) -> Connection {
         let state = State::SynReceived;
         let mut connection = Connection::new(Rc::clone(config), now, self.iss(), ts_offset, path, state, 0);
-        let with = |bit| self.bits & bit != 0;
-        connection.scaling = with(SCALING);
-        connection.sack = with(SACK);
-        if with(TIMESTAMPS) {
-            connection.ts.enable(now, self.ts_recent);
+        let terms = self.terms(config);
+        connection.scaling = terms.scaling;
+        connection.sack = terms.sack;
+        if let Some(recent) = terms.timestamps {
+            connection.ts.enable(now, recent);
         }
-        if with(SCALING) {
-            connection.snd.scale = WindowScale::new(self.scale);
-            connection.rcv.scale = WindowScale::for_window(config.receive_buffer);
-        }
+        (connection.snd.scale, connection.rcv.scale) = terms.scales;
         let promised = u32::from(connection.rcv.offer_on_syn());
         connection.rcv.synchronize(self.irs(), promised);
         connection.set_peer_mss(self.named_mss());
@@ -261,10 +258,41 @@ impl HalfOpen {
         connection.snd.nxt = self.iss() + 1;
         connection.guard_flight(now);
         connection.syn_lost = self.resent > 0;
-        if self.resent == 0 && !with(TIMESTAMPS) && !with(COOKIE) {
-            let sent = Instant::ZERO + now.since(Instant::ZERO + self.age(now));
+        if let Some(sent) = self.timed_since(now) {
             connection.rtt.resume_timing(self.iss() + 1, sent);
         }
         connection
     }
+
+    /// What both ends have agreed on.
+    pub(crate) fn terms(&self, config: &Config) -> Terms {
+        let with = |bit| self.bits & bit != 0;
+        Terms {
+            scaling: with(SCALING),
+            scales: if with(SCALING) {
+                let ours = WindowScale::for_window(config.receive_buffer);
+                (WindowScale::new(self.scale), ours)
+            } else {
+                (WindowScale::ZERO, WindowScale::ZERO)
+            },
+            sack: with(SACK),
+            timestamps: with(TIMESTAMPS).then_some(self.ts_recent),
+        }
+    }
+
+    /// Since when the SYN-ACK is being timed, if nothing else tells the round trip.
+    pub(crate) fn timed_since(&self, now: Instant) -> Option<Instant> {
+        let is_timed = self.resent == 0 && self.bits & (TIMESTAMPS | COOKIE) == 0;
+        is_timed.then(|| Instant::ZERO + now.since(Instant::ZERO + self.age(now)))
+    }
+}
+
+/// What a handshake has settled.
+pub(crate) struct Terms {
+    pub(crate) scaling: bool,
+    /// The peer's, and ours.
+    pub(crate) scales: (WindowScale, WindowScale),
+    pub(crate) sack: bool,
+    /// The peer's last timestamp, if both ends use them.
+    pub(crate) timestamps: Option<u32>,
 }

@@ -13,6 +13,8 @@
 //! Always true: a connection that is woken behaves towards its peer and its
 //! application as if it had never been parked (the simulator proves it).
 
+mod handshake;
+
 use std::rc::Rc;
 
 use crore_base::{Duration, Instant, SeqNum, WindowScale};
@@ -260,7 +262,7 @@ impl Connection {
         let (shift, wnd) = (self.snd.scale.shift(), self.snd.wnd);
         let unscaled = wnd >> shift << shift != wnd;
         let snd_wnd = if unscaled { wnd } else { wnd >> shift };
-        let window = self.small_window();
+        let window = small_window(self.congestion.window(), self.smss(), self.config.initial_window);
         let flags = [
             (self.nodelay, bits::NODELAY),
             (self.sack, bits::SACK),
@@ -339,19 +341,19 @@ impl Connection {
         connection.resume_wait(heard_at);
         connection
     }
+}
 
-    /// The number of the largest small window that the congestion window still
-    /// covers; 0 if it covers the initial window.
-    fn small_window(&self) -> u8 {
-        let segments = self.congestion.window() / self.smss().max(1);
-        if segments >= self.config.initial_window {
-            return 0;
-        }
-        SMALL_WINDOWS
-            .iter()
-            .rposition(|&w| w <= segments.max(1))
-            .unwrap_or(1) as u8
+/// The number of the largest small window that the congestion window still
+/// covers; 0 if it covers the initial window, of so many segments.
+fn small_window(window: u32, smss: u32, initial: u32) -> u8 {
+    let segments = window / smss.max(1);
+    if segments >= initial {
+        return 0;
     }
+    SMALL_WINDOWS
+        .iter()
+        .rposition(|&w| w <= segments.max(1))
+        .unwrap_or(1) as u8
 }
 
 #[cfg(test)]

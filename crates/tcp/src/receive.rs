@@ -254,7 +254,16 @@ impl ReceiveSpace {
 
     /// The window for a SYN: never scaled.
     pub(crate) fn offer_on_syn(&self) -> u16 {
-        self.buffer.min(0xffff) as u16
+        Self::offered_on_syn(self.buffer)
+    }
+
+    /// The same, of a buffer of so many bytes.
+    pub(crate) const fn offered_on_syn(buffer: u32) -> u16 {
+        match buffer {
+            0 => 1,
+            1..=0xffff => buffer as u16,
+            _ => 0xffff,
+        }
     }
 
     /// An acknowledgment of `ack` that allows up to `edge` was sent.

@@ -278,17 +278,13 @@ impl Connection {
     // The value counts no options; what options take is subtracted from each
     // segment that carries them.
     pub(crate) fn set_peer_mss(&mut self, named: Option<u16>) {
-        let peer = named.unwrap_or(self.path.default_mss());
-        self.mss = peer
-            .min(self.path.mss)
-            .min(self.config.mss_max)
-            .max(crate::config::MSS_FLOOR);
+        self.mss = peer_mss(&self.config, self.path, named);
         self.congestion = Congestion::new(self.config.congestion, self.smss(), self.config.initial_window);
     }
 
     /// SMSS: payload of a full segment without SACK blocks, in bytes.
     pub(crate) fn smss(&self) -> u32 {
-        u32::from(self.mss) - if self.ts.enabled { TIMESTAMPS_LEN } else { 0 }
+        smss_of(self.mss, self.ts.enabled)
     }
 
     /// The end, as it should be. What was received in order can still be read.
@@ -317,4 +313,17 @@ impl Connection {
         self.fail(reason);
         self.owed.add(Owed::RESET);
     }
+}
+
+/// What is sent to a peer that named `named` as its MSS, or none.
+pub(crate) fn peer_mss(config: &Config, path: Path, named: Option<u16>) -> u16 {
+    let peer = named.unwrap_or(path.default_mss());
+    peer.min(path.mss)
+        .min(config.mss_max)
+        .max(crate::config::MSS_FLOOR)
+}
+
+/// SMSS for an MSS of `mss`.
+pub(crate) fn smss_of(mss: u16, timestamps: bool) -> u32 {
+    u32::from(mss) - if timestamps { TIMESTAMPS_LEN } else { 0 }
 }

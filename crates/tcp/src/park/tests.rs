@@ -544,3 +544,105 @@ fn a_wait_runs_on_while_parked() {
         "TIME-WAIT"
     );
 }
+
+/// The handshake that `syn` begins, and the segment that may end it.
+fn any_ending() -> impl Strategy<Value = (Segment, Segment)> {
+    let near = prop_oneof![4 => Just(0i32), 2 => -3i32..70_000, 1 => any::<i32>()];
+    let stamps = |near: fn() -> BoxedStrategy<u32>| {
+        proptest::option::weighted(
+            0.8,
+            (near(), near()).prop_map(|(value, echo)| Timestamps { value, echo }),
+        )
+    };
+    let value = || prop_oneof![4 => 0u32..8, 1 => any::<u32>()].boxed();
+    let flags = prop_oneof![
+        6 => Just(Flags::ACK),
+        2 => Just(Flags::ACK | Flags::PSH),
+        1 => Just(Flags::ACK | Flags::FIN),
+        1 => Just(Flags::ACK | Flags::RST),
+        1 => Just(Flags::ACK | Flags::SYN),
+        1 => Just(Flags::PSH),
+    ];
+    let options = (
+        proptest::option::of(any::<u16>()),
+        proptest::option::of(0u8..15),
+        any::<bool>(),
+        stamps(value),
+    );
+    let syn =
+        (any::<u32>(), any::<u16>(), options).prop_map(|(seq, window, (mss, scale, sack, timestamps))| {
+            Segment {
+                seq: SeqNum(seq),
+                flags: Flags::SYN,
+                window,
+                options: TcpOptions {
+                    mss,
+                    window_scale: scale.map(WindowScale::new),
+                    sack_permitted: sack,
+                    timestamps,
+                    ..TcpOptions::default()
+                },
+                ..Segment::default()
+            }
+        });
+    let last = (near.clone(), near, flags, any::<u16>(), stamps(value));
+    (syn, last).prop_map(|(syn, (seq, ack, flags, window, timestamps))| {
+        let last = Segment {
+            seq: syn.seq + 1 + seq as u32,
+            ack: SeqNum(7_001) + ack as u32,
+            flags,
+            window,
+            options: TcpOptions {
+                timestamps,
+                ..TcpOptions::default()
+            },
+            ..Segment::default()
+        };
+        (syn, last)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+    #[test]
+    fn the_short_way_from_a_handshake_ends_where_the_long_one_does(
+        (syn, last) in any_ending(),
+        (scaling, timestamps, sack, nodelay) in any::<(bool, bool, bool, bool)>(),
+        (receive_buffer, initial_window) in (prop_oneof![0u32..100_000, any::<u32>()], prop_oneof![0u32..20, any::<u32>()]),
+        mss_max in any::<u16>(),
+        (resent, began, waited) in (0u8..3, 0u64..1 << 40, 0u64..100_000),
+        mtu in 576u16..9_000,
+        (ipv6, cookie) in any::<(bool, bool)>(),
+    ) {
+        let config = Rc::new(Config {
+            window_scaling: scaling,
+            timestamps,
+            sack,
+            nodelay,
+            receive_buffer,
+            initial_window,
+            mss_max,
+            ..Config::default()
+        });
+        let path = if ipv6 { Path::ipv6(mtu) } else { Path::ipv4(mtu) };
+        let began = Instant::from_millis(began);
+        let mut half = HalfOpen::new(&config, began, SeqNum(7_000), &syn, 0);
+        if cookie {
+            half = half.into_cookie();
+        }
+        for _ in 0..resent {
+            half.count_resent();
+        }
+        let now = began + Duration::from_millis(waited);
+        // Timestamps near our clock, so that a part of the echoes makes sense.
+        let offset = 0u32.wrapping_sub(now.as_millis() as u32);
+        let mut conn = half.wake(&config, now, offset, path);
+        let accepted = conn.on_segment(now, &last, Chunk::empty()) == crate::Disposition::Accepted;
+        let long = if accepted && conn.poll_event() == Some(Event::Connected) {
+            conn.park()
+        } else {
+            None
+        };
+        prop_assert_eq!(half.park(&config, now, || offset, path, &last), long);
+    }
+}
