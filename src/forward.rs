@@ -92,7 +92,7 @@ pub(crate) fn bounce(arguments: &BounceArguments) -> Result<(), Failure> {
     })?;
     let source: MacAddr = nic.capabilities().mac;
     let mut bounce = Bounce::new(source, usize::from(arguments.size), arguments.window);
-    let clock = Clock::start();
+    let mut clock = Clock::start();
     let end = clock.now() + crore::Duration::from_secs(arguments.seconds);
     loop {
         let now = clock.now();

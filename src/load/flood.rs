@@ -46,7 +46,7 @@ pub(super) fn flood(arguments: &LoadArguments, config: &Config, load: LoadConfig
     })?;
     let nic = take_nic(&wire)?;
     let mut shard = shard_of(config, FloodNic::new(nic, target, pace), load)?;
-    let clock = Clock::start();
+    let mut clock = Clock::start();
     let mut ending = None;
     loop {
         let now = clock.now();

@@ -35,6 +35,7 @@ mod ring;
 mod rss;
 mod stats;
 mod thread;
+mod tsc;
 mod vdev;
 mod wire;
 
@@ -52,6 +53,7 @@ pub use ring::{RingConfig, ring_ports};
 pub use rss::Rss;
 pub use stats::{PortStats, XStat};
 pub use thread::{pin_to_core, register_thread};
+pub use tsc::Tsc;
 pub use vdev::Vdev;
 pub use wire::{MemifRole, Wire};
 
