@@ -256,6 +256,8 @@ fn drive<N: Nic, W: Work>(
             None => shard,
         },
         clock: Clock::start(),
+        now: Instant::ZERO,
+        idle: false,
         shared,
         rest: Rest {
             busy: config.serve.poll == Poll::Busy,
@@ -301,6 +303,9 @@ fn drive<N: Nic, W: Work>(
 struct Driver<'a, N: Nic, W: Work> {
     shard: Shard<N, W>,
     clock: Clock,
+    /// When the last turn began, and whether it found nothing to do.
+    now: Instant,
+    idle: bool,
     shared: &'a Shared,
     rest: Rest,
     next_publish: Instant,
@@ -311,9 +316,16 @@ struct Driver<'a, N: Nic, W: Work> {
 impl<N: Nic, W: Work> Driver<'_, N, W> {
     #[inline]
     fn turn(&mut self) -> Instant {
+        // What comes while there is nothing else to do has its turn at once, instead
+        // of waiting for the end of another one; and the clock is read after it came.
+        if self.idle {
+            self.shard.listen(self.now);
+        }
         let now = self.clock.now();
+        self.now = now;
         let turn = self.shard.turn(now);
-        if turn.is_idle() {
+        self.idle = turn.is_idle();
+        if self.idle {
             if self.rest.is_due(now) {
                 self.rest.pause(now, self.shard.next_wakeup(now));
             }

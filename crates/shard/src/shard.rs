@@ -12,6 +12,9 @@ use crate::{PeerCounters, Peers, Service};
 /// Receive bursts taken in before anything is sent: an acknowledgment is owed
 /// once for all of them.
 const RX_BURSTS: usize = 2;
+/// How often an idle shard asks the wire before it looks at anything else.
+/// Asking takes some 20 ns, so that all else is as punctual as it was.
+const LISTEN: usize = 8;
 /// Events given to the application in one turn.
 const EVENTS: usize = 512;
 
@@ -64,6 +67,20 @@ impl<N: Nic, S: Service> Shard<N, S> {
         self
     }
 
+    /// Waits for a frame for a moment, as far as there is nothing else to do.
+    /// What came is taken in by the next turn. `now` is the time of the last one.
+    #[inline]
+    pub fn listen(&mut self, now: Instant) {
+        if self.stack.has_work() {
+            return;
+        }
+        for _ in 0..LISTEN {
+            if !self.frames.is_empty() || self.nic.rx_burst(now, &mut self.frames) > 0 {
+                break;
+            }
+        }
+    }
+
     /// One bounded turn of the loop at time `now`.
     pub fn turn(&mut self, now: Instant) -> Turn {
         let mut turn = Turn::default();
@@ -73,7 +90,11 @@ impl<N: Nic, S: Service> Shard<N, S> {
         }
         self.turns += 1;
         for _ in 0..RX_BURSTS {
-            let received = self.nic.rx_burst(now, &mut self.frames);
+            // There may be what came while it was listening.
+            let received = match self.frames.len() {
+                0 => self.nic.rx_burst(now, &mut self.frames),
+                heard => heard,
+            };
             if received > 0 {
                 if let Some(peers) = &mut self.peers {
                     peers.hand_on(&mut self.frames);

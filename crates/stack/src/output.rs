@@ -70,6 +70,10 @@ impl Stack {
             };
             let (frames, outcome) = self.transmit_active(now, index, nic);
             sent += frames;
+            // What is left to do for the last one needn't keep its frames waiting.
+            if frames > 0 && self.ready.is_empty() {
+                nic.flush(now);
+            }
             let again = match outcome {
                 Sent::All | Sent::AwaitsNeighbor => false,
                 Sent::Quota => true,
