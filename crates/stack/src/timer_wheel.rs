@@ -48,6 +48,8 @@ pub struct TimerWheel {
     occupied: [u64; LEVELS],
     /// Every tick before this one has been handled.
     now: u64,
+    /// No bucket is due before this tick, so that nothing has to be looked at.
+    quiet_until: u64,
     armed: usize,
 }
 
@@ -62,6 +64,7 @@ impl TimerWheel {
             heads: Box::new([NIL; LEVELS * BUCKETS]),
             occupied: [0; LEVELS],
             now: now.as_nanos() >> TICK_SHIFT,
+            quiet_until: 0,
             armed: 0,
         }
     }
@@ -94,13 +97,24 @@ impl TimerWheel {
 
     /// Takes one slot whose time has come out of the wheel. To be called until
     /// it gives `None`.
+    #[inline]
     pub fn pop_expired(&mut self, now: Instant) -> Option<u32> {
         let target = now.as_nanos() >> TICK_SHIFT;
+        if target < self.quiet_until {
+            self.now = self.now.max(target);
+            return None;
+        }
+        self.pop_due(target)
+    }
+
+    fn pop_due(&mut self, target: u64) -> Option<u32> {
         loop {
-            let (level, bucket, due) = match self.next_bucket() {
+            let next = self.next_bucket();
+            let (level, bucket, due) = match next {
                 Some(next) if next.2 <= target => next,
                 _ => {
                     self.now = self.now.max(target);
+                    self.quiet_until = next.map_or(u64::MAX, |(_, _, due)| due);
                     return None;
                 }
             };
@@ -154,6 +168,7 @@ impl TimerWheel {
     }
 
     fn link(&mut self, slot: u32, deadline: u64) {
+        self.quiet_until = 0;
         // The level is that of the highest digit (base 64) in which the deadline
         // differs from now: below it, the bucket would come round too early.
         let differing = (deadline ^ self.now) | 1;
