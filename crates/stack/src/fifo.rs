@@ -28,6 +28,12 @@ impl Fifo {
         (self.head != NIL).then_some(self.head)
     }
 
+    /// The record that comes after `slot`, which is in the list.
+    pub(crate) fn after(&self, records: &[Record], slot: u32) -> Option<u32> {
+        let (_, after) = split(records[slot as usize].user);
+        (after != NIL).then_some(after)
+    }
+
     pub(crate) fn len(&self) -> u32 {
         self.len
     }

@@ -198,6 +198,13 @@ impl Slots {
         self.records.prefetch(slot as usize);
     }
 
+    /// Brings the record nearer whose wait follows that of `slot`.
+    pub(crate) fn prefetch_next_wait(&self, slot: u32) {
+        if let Some(next) = self.time_wait.after(&self.records, slot) {
+            self.prefetch(next);
+        }
+    }
+
     /// Whether the connection at `slot` is that of `tuple`.
     #[inline]
     pub(crate) fn is_of(&self, slot: u32, tuple: &FourTuple) -> bool {

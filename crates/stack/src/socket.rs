@@ -51,19 +51,22 @@ impl Stack {
             remote_addr: remote.ip(),
             remote_port: remote.port(),
         };
+        // Of the port that was asked about last, which is the one that is picked.
+        let mut hash = 0;
         let ask = |port| {
             let tuple = tuple_from(port);
             let same = |slot| slots.is_of(slot, &tuple);
+            hash = hasher.hash(&tuple);
             if listeners.uses_port(port) {
                 Candidate::Listened
-            } else if flows.find(hasher.hash(&tuple), same).is_some() {
+            } else if flows.find(hash, same).is_some() {
                 Candidate::Taken
             } else {
                 Candidate::Free
             }
         };
         match ports.pick(local_addr, remote, ask) {
-            Some(port) => self.open(now, tuple_from(port), None),
+            Some(port) => self.open(now, tuple_from(port), hash, None),
             None => self.open_after_time_wait(now, local_addr, remote),
         }
     }
@@ -88,7 +91,7 @@ impl Stack {
         if !self.ports.comes_home(local_addr, remote, local.port()) {
             return Err(ConnectError::OtherShard);
         }
-        self.open(now, tuple, None)
+        self.open(now, tuple, self.hasher.hash(&tuple), None)
     }
 
     /// The address that a connection to `remote` comes from, if there can be one.
@@ -112,11 +115,13 @@ impl Stack {
         Ok(local)
     }
 
-    /// Opens a connection; `iss_above`: with a sequence number beyond this one.
+    /// Opens a connection of `tuple`, whose hash is `hash`; `iss_above`: with a
+    /// sequence number beyond this one.
     pub(crate) fn open(
         &mut self,
         now: Instant,
         tuple: FourTuple,
+        hash: u32,
         iss_above: Option<SeqNum>,
     ) -> Result<ConnId, ConnectError> {
         if self.routes.next_hop(tuple.remote_addr).is_none() {
@@ -145,7 +150,7 @@ impl Stack {
         if let Some(record) = self.slots.record_mut(slot) {
             record.set_known();
         }
-        self.flows.insert(self.hasher.hash(&tuple), slot);
+        self.flows.insert(hash, slot);
         self.note_peak();
         self.touch(index);
         Ok(self.slots.id(slot))

@@ -24,7 +24,7 @@ use crate::slots::Slots;
 use crate::sweep::Sweep;
 use crate::syn_ack::SynAckQueue;
 use crate::timer_wheel::TimerWheel;
-use crate::{ConfigError, Counters, Event, ListenerId, StackConfig, State};
+use crate::{ConfigError, ConnId, Counters, Event, ListenerId, StackConfig, State};
 
 /// One TCP/IP host on one shard.
 pub struct Stack {
@@ -60,6 +60,8 @@ pub struct Stack {
     /// Ends to tell of connections whose slots are gone already: at most one for
     /// a received frame, and told before anything else.
     pub(crate) ended: VecDeque<Event>,
+    /// The wait in TIME-WAIT that ends next when a record is needed, and the hash of its tuple.
+    pub(crate) wait_ahead: Option<(ConnId, u32)>,
     pub(crate) sweep: Sweep,
     pub(crate) control: ControlQueue,
     pub(crate) syn_acks: SynAckQueue,
@@ -127,6 +129,7 @@ impl Stack {
             ready: VecDeque::with_capacity(1024),
             events: VecDeque::with_capacity(1024),
             ended: VecDeque::new(),
+            wait_ahead: None,
             sweep: Sweep::new(&config),
             control,
             syn_acks: SynAckQueue::new(),
@@ -296,6 +299,13 @@ impl Stack {
 
     /// Deletes a connection: nothing of it is left afterwards.
     pub(crate) fn delete(&mut self, slot: u32) {
+        if let Some(tuple) = self.slots.tuple(slot) {
+            self.delete_hashed(slot, self.hasher.hash(&tuple));
+        }
+    }
+
+    /// The same, where the hash of its tuple is known.
+    pub(crate) fn delete_hashed(&mut self, slot: u32, hash: u32) {
         let Some(tuple) = self.slots.tuple(slot) else {
             return;
         };
@@ -304,7 +314,7 @@ impl Stack {
         }
         let half = self.slots.record(slot).and_then(|record| record.half_open());
         let active = self.slots.remove(slot);
-        let was_there = self.flows.remove(self.hasher.hash(&tuple), slot);
+        let was_there = self.flows.remove(hash, slot);
         debug_assert!(was_there, "every slot in use is in the flow table");
         self.ports.release(&tuple);
         let mut listener = half.map(|half| ListenerId(half.tag()));

@@ -45,9 +45,29 @@ impl Stack {
         let Some(slot) = self.slots.time_wait.front() else {
             return false;
         };
-        self.delete(slot);
+        match self.wait_ahead {
+            Some((conn, hash)) if conn == self.slots.id(slot) => self.delete_hashed(slot, hash),
+            _ => self.delete(slot),
+        }
         self.counters.time_wait_recycled += 1;
+        self.look_ahead();
         true
+    }
+
+    /// Brings nearer what the end of the next wait will touch: it began long ago,
+    /// and one that ends to make a record free is seldom the only one.
+    fn look_ahead(&mut self) {
+        self.wait_ahead = None;
+        let Some(slot) = self.slots.time_wait.front() else {
+            return;
+        };
+        // Its own record was asked for when the one before it ended.
+        self.slots.prefetch_next_wait(slot);
+        if let Some(tuple) = self.slots.tuple(slot) {
+            let hash = self.hasher.hash(&tuple);
+            self.flows.prefetch(hash);
+            self.wait_ahead = Some((self.slots.id(slot), hash));
+        }
     }
 
     /// Where the numbers of a new connection have to lie beyond, if `segment` is
@@ -99,7 +119,7 @@ impl Stack {
             .ok_or(ConnectError::PortsExhausted)?;
         self.delete(slot);
         self.counters.time_wait_recycled += 1;
-        self.open(now, tuple, Some(snd_nxt))
+        self.open(now, tuple, self.hasher.hash(&tuple), Some(snd_nxt))
     }
 
     fn wait_ends(&self, slot: u32) -> Option<Instant> {
