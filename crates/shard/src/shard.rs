@@ -107,8 +107,22 @@ impl<N: Nic, S: Service> Shard<N, S> {
             }
         }
         turn.rx += self.take_mail(now);
-        self.stack.on_timeout(now);
-        while turn.events < EVENTS {
+        // A peer that waits is answered first: what time brings then leaves with the
+        // next turn.
+        if turn.rx > 0 {
+            self.answer(now, &mut turn);
+            self.stack.on_timeout(now);
+        } else {
+            self.stack.on_timeout(now);
+            self.answer(now, &mut turn);
+        }
+        turn
+    }
+
+    /// The application hears what happened, and what is owed is sent.
+    #[inline]
+    fn answer(&mut self, now: Instant, turn: &mut Turn) {
+        for _ in 0..EVENTS {
             let Some(event) = self.stack.poll_event() else {
                 break;
             };
@@ -116,8 +130,7 @@ impl<N: Nic, S: Service> Shard<N, S> {
             turn.events += 1;
         }
         self.service.on_turn(&mut self.stack, now);
-        turn.tx = self.stack.poll_transmit(now, &mut self.nic);
-        turn
+        turn.tx += self.stack.poll_transmit(now, &mut self.nic);
     }
 
     /// Takes in what other shards have left for this one.
