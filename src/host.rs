@@ -1,4 +1,4 @@
-//! The kernel's end of a TAP wire, set up with the tools that everybody knows.
+//! The kernel's part of a wire, set up with the tools that everybody knows.
 
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -98,7 +98,8 @@ pub(crate) fn neighbor_of(prefix: &Prefix) -> Option<Prefix> {
     })
 }
 
-fn ip(arguments: &[&str]) -> Result<String, Failure> {
+/// Runs `ip`, and gives what it said.
+pub(crate) fn ip(arguments: &[&str]) -> Result<String, Failure> {
     let said = Command::new("ip")
         .args(arguments)
         .output()

@@ -15,6 +15,7 @@ use std::{fs, process, thread};
 use serde_json::Value;
 
 use super::BenchWire;
+use super::link::Link;
 use super::machine::memory_of;
 use crate::clock;
 use crate::failure::Failure;
@@ -43,6 +44,8 @@ pub(super) struct Ends {
     pub(super) cores: [u16; 2],
     pub(super) interrupted: Interrupted,
     folder: Folder,
+    /// What joins ends on af_packet.
+    link: Option<Link>,
     /// Pairs made so far; each has a socket of its own.
     pairs: u32,
 }
@@ -54,6 +57,10 @@ impl Ends {
             cores,
             interrupted,
             folder: Folder::new()?,
+            link: match wire {
+                BenchWire::AfPacket => Some(Link::new()?),
+                BenchWire::Memif | BenchWire::Vhost => None,
+            },
             pairs: 0,
         })
     }
@@ -76,7 +83,10 @@ impl Ends {
             .map_err(|e| Failure::run(format!("{}: {e}", config.display())))?;
         let program =
             std::env::current_exe().map_err(|e| Failure::run(format!("where this program lies: {e}")))?;
-        let mut command = Command::new(program);
+        let mut command = match &self.link {
+            Some(link) => link.command(&program),
+            None => Command::new(program),
+        };
         command.args(["--log-level", "warn"]).args(&role.words);
         command.arg("--control").arg("--config").arg(&config);
         for (key, value) in &role.settings {
@@ -88,10 +98,16 @@ impl Ends {
     fn config(&self, is_server: bool) -> String {
         let socket = self.folder.0.join(format!("wire-{}.sock", self.pairs));
         let wire = match (self.wire, is_server) {
-            (BenchWire::Memif, true) => "kind = \"memif\"\nrole = \"server\"",
-            (BenchWire::Memif, false) => "kind = \"memif\"\nrole = \"client\"",
-            (BenchWire::Vhost, true) => "kind = \"vhost\"",
-            (BenchWire::Vhost, false) => "kind = \"virtio_user\"",
+            (BenchWire::Memif, true) => format!("kind = \"memif\"\nrole = \"server\"\nsocket = {socket:?}"),
+            (BenchWire::Memif, false) => format!("kind = \"memif\"\nrole = \"client\"\nsocket = {socket:?}"),
+            (BenchWire::Vhost, true) => format!("kind = \"vhost\"\nsocket = {socket:?}"),
+            (BenchWire::Vhost, false) => format!("kind = \"virtio_user\"\nsocket = {socket:?}"),
+            (BenchWire::AfPacket, is_server) => {
+                format!(
+                    "kind = \"af_packet\"\ninterface = {:?}",
+                    Link::interface(is_server)
+                )
+            }
         };
         let (core, net) = if is_server {
             // All of the client's addresses lie behind one of them.
@@ -101,7 +117,7 @@ impl Ends {
             (self.cores[1], format!("addresses = [\"{CLIENT}/24\"]"))
         };
         format!(
-            "[wire]\n{wire}\nsocket = {socket:?}\n[net]\n{net}\n[eal]\ncores = [{core}]\nmemory_mb = {EAL_MIB}\n\
+            "[wire]\n{wire}\n[net]\n{net}\n[eal]\ncores = [{core}]\nmemory_mb = {EAL_MIB}\n\
              [serve]\nidle_timeout_seconds = 0\ndrain_seconds = 1\n"
         )
     }
@@ -123,8 +139,9 @@ pub(super) fn end(client: End, server: End) -> Result<(Value, Value), Failure> {
             let served = server.stop()?;
             Ok((client.stop()?, served))
         }
-        // The client's driver takes leave of the server's, which is careful.
-        BenchWire::Vhost => {
+        // The client's driver takes leave of the server's, which is careful; on
+        // af_packet neither end has anything of the other's.
+        BenchWire::Vhost | BenchWire::AfPacket => {
             let said = client.stop()?;
             Ok((said, server.stop()?))
         }

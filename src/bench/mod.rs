@@ -7,6 +7,7 @@
 mod bare;
 mod c10m;
 mod ends;
+mod link;
 mod machine;
 mod micro;
 mod progress;
@@ -92,6 +93,9 @@ enum BenchWire {
     Memif,
     /// Virtio: a vhost port at the server, a virtio_user port at the client
     Vhost,
+    /// The kernel: a veth pair in a network namespace that is made for it; takes root
+    #[value(name = "af_packet")]
+    AfPacket,
 }
 
 impl BenchWire {
@@ -99,6 +103,7 @@ impl BenchWire {
         match self {
             Self::Memif => "memif",
             Self::Vhost => "vhost",
+            Self::AfPacket => "af_packet",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `crore bench` from end to end: that it works and says what it is to say, never how fast.
 
-use crate::support::{Summary, bin, bound_to_us, machine_lock, or_skip, output, two_cores};
+use crate::support::{Namespace, Summary, bin, bound_to_us, machine_lock, or_skip, output, two_cores};
 use std::path::Path;
 
 const CONNECTIONS: u64 = 100_000;
@@ -69,6 +69,25 @@ fn many_connections_are_held_at_both_ends_and_every_reply_is_right() {
     ] {
         assert!(report.real(key) > 0.0, "{key}: {report:?}");
     }
+}
+
+#[test]
+fn the_kernels_wire_is_made_measured_and_removed() {
+    or_skip!(two_cores());
+    or_skip!(Namespace::new("bench"));
+    let report = bench(&["rps", "--wire", "af_packet", "--workload", "echo"]);
+    for figure in ["/rows/0/requests_per_second", "/rows/0/forwarder_per_second"] {
+        assert!(report.real(figure) > 0.0, "{figure}: {report:?}");
+    }
+    let namespaces = output(std::process::Command::new("ip").args(["netns", "list"]));
+    let namespaces = String::from_utf8_lossy(&namespaces.stdout).into_owned();
+    // Somebody else's benchmark may be running.
+    let left: Vec<_> = namespaces
+        .lines()
+        .filter_map(|line| line.split(' ').next()?.strip_prefix("crore-bench-"))
+        .filter(|pid| !Path::new("/proc").join(pid).exists())
+        .collect();
+    assert!(left.is_empty(), "left: {left:?}");
 }
 
 #[test]
