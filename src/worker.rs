@@ -260,7 +260,7 @@ fn drive<N: Nic, W: Work>(
         idle: false,
         shared,
         rest: Rest {
-            busy: config.serve.poll == Poll::Busy,
+            poll: config.serve.poll,
             last_work: Instant::ZERO,
         },
         next_publish: Instant::ZERO,
@@ -446,17 +446,25 @@ impl CloseWaitAlarm {
 
 /// What a core does while there is nothing to do.
 struct Rest {
-    busy: bool,
+    poll: Poll,
     last_work: Instant,
 }
 
 impl Rest {
     #[inline]
     fn is_due(&self, now: Instant) -> bool {
-        !self.busy && now.since(self.last_work) >= IDLE_SHORT
+        match self.poll {
+            Poll::Busy => false,
+            Poll::Yield => true,
+            Poll::Adaptive => now.since(self.last_work) >= IDLE_SHORT,
+        }
     }
 
     fn pause(&self, now: Instant, next_wakeup: Option<Instant>) {
+        if self.poll == Poll::Yield {
+            std::thread::yield_now();
+            return;
+        }
         let pause = if now.since(self.last_work) >= IDLE_LONG {
             PAUSE_LONG
         } else {

@@ -12,6 +12,7 @@ mod machine;
 mod micro;
 mod progress;
 mod requests;
+mod scaling;
 mod stream;
 mod synflood;
 
@@ -54,6 +55,8 @@ enum Name {
     Parse(micro::ParseArguments),
     /// Time to find a connection in tables of several sizes; in this process, without a wire
     Lookup(micro::LookupArguments),
+    /// What a second core brings: one and two pairs of shards, a server's and a client's
+    Scaling(scaling::Arguments),
     /// Honest clients with and without a flood of SYNs from addresses that nobody has
     Synflood(synflood::Arguments),
 }
@@ -119,6 +122,7 @@ pub(crate) fn bench(arguments: &BenchArguments) -> Result<(), Failure> {
         Name::Parse(arguments) => micro::parsing(arguments),
         Name::Lookup(arguments) => micro::lookups(arguments),
         Name::Synflood(arguments) => synflood::run(arguments),
+        Name::Scaling(arguments) => scaling::run(arguments),
     }
 }
 

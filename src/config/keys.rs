@@ -106,6 +106,8 @@ words! {
         Adaptive = "adaptive",
         /// It keeps polling.
         Busy = "busy",
+        /// It lets whatever else is on the core have it after each turn without work.
+        Yield = "yield",
     }
 }
 
@@ -302,7 +304,7 @@ section! {
         duration_seconds: u64 = 0, "s", Whole(0, 31_536_000);
         /// How often the live line is printed. 0: never.
         live_seconds: u64 = 1, "s", Whole(0, 3600);
-        /// What a core does while nothing happens.
+        /// What a core does while nothing happens; `yield` is for a core that several shards share.
         poll: Poll = Poll::Adaptive, "", OneOf(Poll::WORDS);
     }
 }

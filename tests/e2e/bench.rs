@@ -123,6 +123,14 @@ fn the_others_measure_something_and_every_reply_is_right() {
                 "/rows/1/honest_per_second",
             ],
         ),
+        (
+            "scaling",
+            &[
+                "/rows/0/requests_per_second",
+                "/rows/1/requests_per_second",
+                "/ratio",
+            ],
+        ),
         ("stream", &["/rows/0/gbit_per_second", "/rows/3/gbit_per_second"]),
     ] {
         // A wrong reply or a failed connection would be an exit code of 1.
