@@ -29,10 +29,12 @@ struct Phase {
     phase: &'static str,
 }
 
-/// What `stats` is answered by: the figures of all shards, at most some tens of
+/// What `stats` is answered by: the figures of all shards of the first kind, at most some tens of
 /// milliseconds old.
 #[derive(Default, Serialize)]
 struct Stats {
+    /// What this line answers.
+    answer: &'static str,
     /// Connections that the application was told of and has not ended.
     established: u64,
     accepted: u64,
@@ -50,7 +52,10 @@ struct Stats {
 
 impl Stats {
     fn of(shards: &[Arc<Shared>]) -> Self {
-        let mut all = Self::default();
+        let mut all = Self {
+            answer: "stats",
+            ..Self::default()
+        };
         for shard in shards {
             let live = shard.live();
             let (counters, app) = (&live.counters, &live.app);
@@ -86,11 +91,15 @@ pub(crate) fn ready() -> Result<(), Failure> {
 pub(crate) fn answer(running: &Running, interrupted: &Interrupted) -> Result<(), Failure> {
     let shards = running.figures();
     listen(interrupted, move |line| match line {
-        "stats" => {
-            let _ = print_json(&Stats::of(&shards));
-        }
+        "stats" => tell_stats(&shards),
         other => eprintln!("not understood: {other:?}"),
     })
+}
+
+/// Answers `stats`.
+pub(crate) fn tell_stats(shards: &[Arc<Shared>]) {
+    // Whoever asked may be gone.
+    let _ = print_json(&Stats::of(shards));
 }
 
 /// Asks for the end when standard input closes.

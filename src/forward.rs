@@ -1,13 +1,16 @@
 //! `crore forward` and `crore bounce`: the wire without a stack, the limit that
 //! a stack's rate is a ratio of.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use clap::Args;
 use crore::MacAddr;
 use crore::config::{Config, ConfigError};
 use crore::nic::Nic;
-use crore_dpdk::PortNic;
+use crore_dpdk::{ForwardStats, PortNic};
 use crore_load::Bounce;
 use serde::Serialize;
 
@@ -44,6 +47,9 @@ pub(crate) struct BounceArguments {
     /// How long
     #[arg(long, default_value_t = 5, value_name = "SECONDS")]
     seconds: u64,
+    /// The core of the forwarder on the other end of a ring wire, which is in this process
+    #[arg(long, hide = true, value_name = "CORE")]
+    forwarder_core: Option<u16>,
     /// End when standard input closes
     #[arg(long)]
     control: bool,
@@ -57,6 +63,19 @@ struct Forwarded {
     dropped: u64,
 }
 
+impl Forwarded {
+    fn of(stats: &ForwardStats) -> Self {
+        Self {
+            received: stats.received,
+            sent: stats.sent,
+            dropped: stats.dropped,
+        }
+    }
+}
+
+/// Longer than anything runs.
+const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
+
 /// Sends every frame back to where it came from.
 pub(crate) fn forward(arguments: &ForwardArguments) -> Result<(), Failure> {
     let interrupted = Interrupted::watch()?;
@@ -68,17 +87,11 @@ pub(crate) fn forward(arguments: &ForwardArguments) -> Result<(), Failure> {
         Ok(())
     })?;
     log::info!("forwarding");
-    let time = arguments
-        .seconds
-        .map_or(Duration::from_secs(u64::from(u32::MAX)), Duration::from_secs);
+    let time = arguments.seconds.map_or(FOREVER, Duration::from_secs);
     let stats = crore_dpdk::forward(&mut nic, time, &|| interrupted.asked());
     drop(nic);
     wire.close();
-    print_json(&Forwarded {
-        received: stats.received,
-        sent: stats.sent,
-        dropped: stats.dropped,
-    })
+    print_json(&Forwarded::of(&stats))
 }
 
 /// Sends frames to a forwarder and counts those that come back.
@@ -90,6 +103,10 @@ pub(crate) fn bounce(arguments: &BounceArguments) -> Result<(), Failure> {
         }
         Ok(())
     })?;
+    let forwarder = match arguments.forwarder_core {
+        Some(core) => Some(Forwarder::start(&wire, core)?),
+        None => None,
+    };
     let source: MacAddr = nic.capabilities().mac;
     let mut bounce = Bounce::new(source, usize::from(arguments.size), arguments.window);
     let mut clock = Clock::start();
@@ -104,9 +121,63 @@ pub(crate) fn bounce(arguments: &BounceArguments) -> Result<(), Failure> {
     if arguments.control {
         control::stopped(&interrupted)?;
     }
+    let forwarded = forwarder.map(Forwarder::end).transpose()?;
     drop(nic);
     wire.close();
-    print_json(&bounce.report())
+    match forwarded {
+        Some(server) => print_json(&Both {
+            server,
+            load: bounce.report(),
+        }),
+        None => print_json(&bounce.report()),
+    }
+}
+
+/// What both ends of a ring wire found.
+#[derive(Serialize)]
+struct Both<T> {
+    server: Forwarded,
+    load: T,
+}
+
+/// A forwarder on the second port of a wire, on a thread of its own.
+struct Forwarder {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<ForwardStats, Failure>>,
+}
+
+impl Forwarder {
+    fn start(wire: &OpenWire, core: u16) -> Result<Self, Failure> {
+        let port = wire
+            .ports
+            .get(1)
+            .ok_or_else(|| ConfigError::of_origin("--forwarder-core", "wants a ring wire"))?;
+        let queues = port
+            .take_queues()
+            .pop()
+            .ok_or_else(|| Failure::run("the port has no queues"))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked = stop.clone();
+        let thread = thread::Builder::new()
+            .name("forward".into())
+            .spawn(move || {
+                crore_dpdk::pin_to_core(core)?;
+                let mut nic = PortNic::new(queues)?;
+                Ok(crore_dpdk::forward(&mut nic, FOREVER, &|| {
+                    asked.load(Ordering::Relaxed)
+                }))
+            })
+            .map_err(|e| Failure::run(format!("no thread: {e}")))?;
+        Ok(Self { stop, thread })
+    }
+
+    fn end(self) -> Result<Forwarded, Failure> {
+        self.stop.store(true, Ordering::Relaxed);
+        match self.thread.join() {
+            Ok(stats) => Ok(Forwarded::of(&stats?)),
+            Err(_) => Err(Failure::run("a bug ended the forwarder's thread (see above)")),
+        }
+    }
 }
 
 fn open(

@@ -1,5 +1,6 @@
 //! `crore load`: asks a server over a wire, and checks every byte of its answers.
 
+mod both;
 mod flood;
 mod hold;
 
@@ -90,6 +91,8 @@ pub(crate) struct LoadArguments {
     /// Answer `stats` on standard input by a line of JSON, and end when it closes; hold: take commands there, one a line (open, echo REQUESTS AMONG, rest SECONDS, close, quit), and answer each by a line of JSON
     #[arg(long)]
     control: bool,
+    #[command(flatten)]
+    other_end: both::OtherEnd,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -116,7 +119,7 @@ enum Way {
 /// Asks until all is answered, time is over, or somebody asks for the end.
 pub(crate) fn load(arguments: &LoadArguments) -> Result<(), Failure> {
     let mut config = arguments.config.load(Vec::new())?;
-    if config.wire.kind == WireKind::Ring {
+    if config.wire.kind == WireKind::Ring && !arguments.other_end.is_here() {
         let file = arguments.config.config.display().to_string();
         let message = "a ring wire reaches no other process; `crore serve` brings its own client there";
         return Err(ConfigError::of_key(file, "wire.kind", message).into());
@@ -193,7 +196,7 @@ fn run<C: Client + 'static>(
 ) -> Result<(), Failure> {
     let interrupted = Interrupted::watch()?;
     let launch = Launch::new("load", config, move |_, part| Ok(Asking(make(part))));
-    let running = Running::start(config, vec![launch])?;
+    let running = Running::start(config, arguments.other_end.before(config, launch)?)?;
     let wire = WireFacts::of(config, &running);
     let on = wire.as_ref().map(WireFacts::in_words).unwrap_or_default();
     log::info!(
@@ -210,6 +213,9 @@ fn run<C: Client + 'static>(
         true => control::stopped(&interrupted),
         false => Ok(()),
     })?;
+    if arguments.other_end.is_here() {
+        return both::tell(wire, ended);
+    }
     let summary = Summary::new("load", wire, ended)?.of_client();
     if !arguments.json && !arguments.control {
         summary.say();

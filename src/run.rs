@@ -28,6 +28,8 @@ type Body =
 pub(crate) struct Launch {
     name: &'static str,
     body: Arc<Body>,
+    /// Where they run; the wire's own cores, in order, where this names none.
+    cores: Vec<u16>,
 }
 
 impl Launch {
@@ -45,7 +47,17 @@ impl Launch {
                 let _ = ready.send(());
             })
         });
-        Self { name, body }
+        Self {
+            name,
+            body,
+            cores: Vec::new(),
+        }
+    }
+
+    /// The same on cores of its own choice.
+    pub(crate) fn on(mut self, cores: &[u16]) -> Self {
+        self.cores = cores.to_vec();
+        self
     }
 }
 
@@ -76,6 +88,31 @@ pub(crate) struct Ended {
     pub(crate) ports: Vec<Option<PortStats>>,
     pub(crate) mbufs_in_use: u32,
     pub(crate) duration: Duration,
+}
+
+impl Ended {
+    /// What is known of the first kind, and of the second.
+    pub(crate) fn split(self) -> (Self, Option<Self>) {
+        let Self {
+            outcomes,
+            ports,
+            mbufs_in_use,
+            duration,
+        } = self;
+        let mut kinds = outcomes.into_iter().zip(ports).map(|(outcomes, port)| Self {
+            outcomes: vec![outcomes],
+            ports: vec![port],
+            mbufs_in_use,
+            duration,
+        });
+        let first = kinds.next().unwrap_or(Self {
+            outcomes: Vec::new(),
+            ports: Vec::new(),
+            mbufs_in_use,
+            duration,
+        });
+        (first, kinds.next())
+    }
 }
 
 impl Running {
@@ -137,7 +174,10 @@ impl Running {
         for (index, queues) in (0..of).zip(queues) {
             let place = Place {
                 part: Part { index, of },
-                core: cores.next().unwrap_or(0),
+                core: match launch.cores.get(usize::from(index)) {
+                    Some(&core) => core,
+                    None => cores.next().unwrap_or(0),
+                },
                 steering: steering.clone(),
                 peers: peers.next().filter(|_| of > 1),
             };
@@ -158,9 +198,9 @@ impl Running {
         Ok(())
     }
 
-    /// The figures of all shards, as they go on.
+    /// The figures of the first kind's shards, as they go on.
     pub(crate) fn figures(&self) -> Vec<Arc<Shared>> {
-        let shards = self.groups.iter().flatten();
+        let shards = self.groups.iter().take(1).flatten();
         shards.map(|shard| shard.shared.clone()).collect()
     }
 

@@ -58,7 +58,8 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Result<(), Failure> {
     summary.check()
 }
 
-fn launch(service: ServiceName, config: &Config, port: u16) -> Launch {
+/// The shards that serve it.
+pub(crate) fn launch(service: ServiceName, config: &Config, port: u16) -> Launch {
     match service {
         ServiceName::Http => Launch::new("http", config, move |config, _| {
             let app = match &config.serve.root {
@@ -137,7 +138,8 @@ fn endpoints(addresses: &[Prefix], port: u16) -> String {
     ends.join(" and ")
 }
 
-const fn usual_port(service: ServiceName) -> u16 {
+/// Its port, if none is configured.
+pub(crate) const fn usual_port(service: ServiceName) -> u16 {
     match service {
         ServiceName::Http => Http::PORT,
         ServiceName::Echo => Echo::PORT,

@@ -43,8 +43,9 @@ struct Figures {
     opens_per_second: f64,
     /// Memory of the server with all connections, less that of one made for a
     /// thousand, without any.
-    server_bytes_total: u64,
-    server_bytes_per_connection: f64,
+    /// None where the client is in the same process.
+    server_bytes_total: Option<u64>,
+    server_bytes_per_connection: Option<f64>,
     echoes: u64,
     echo_bytes: u32,
     outstanding: u32,
@@ -82,6 +83,10 @@ const SETTLE: Duration = Duration::from_secs(10);
 const SLACK: Duration = Duration::from_secs(60);
 /// What both ends take besides their connections: buffers, rings, the program.
 const BESIDES: u64 = 512 << 20;
+
+fn told(figure: Option<String>) -> String {
+    figure.unwrap_or_else(|| "not known on a ring".into())
+}
 
 /// Opens, holds, asks, closes.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -138,7 +143,7 @@ fn client(max_connections: u32, arguments: &Arguments) -> Role {
 }
 
 /// What a server takes that is made for a thousand connections and has none.
-fn memory_without(bench: &mut Bench, arguments: &Arguments) -> Result<u64, Failure> {
+fn memory_without(bench: &mut Bench, arguments: &Arguments) -> Result<Option<u64>, Failure> {
     bench.progress.step("a server without connections");
     let (server, client) = bench
         .ends
@@ -155,7 +160,7 @@ fn crowd(
     bench: &mut Bench,
     arguments: &Arguments,
     figures: &mut Figures,
-    without: u64,
+    without: Option<u64>,
 ) -> Result<(), Failure> {
     let wanted = arguments.connections;
     bench.progress.step("starting both ends");
@@ -177,8 +182,12 @@ fn crowd(
     echoes(bench, arguments, figures, &mut client, &mut server)?;
 
     let bytes = server.memory()?.max(opened_memory);
-    figures.server_bytes_total = bytes.saturating_sub(without);
-    figures.server_bytes_per_connection = figures.server_bytes_total as f64 / f64::from(wanted);
+    figures.server_bytes_total = bytes
+        .zip(without)
+        .map(|(with, without)| with.saturating_sub(without));
+    figures.server_bytes_per_connection = figures
+        .server_bytes_total
+        .map(|total| total as f64 / f64::from(wanted));
 
     bench
         .progress
@@ -298,10 +307,16 @@ impl Figures {
             ),
             row("opens a second", grouped(self.opens_per_second)),
             row("seconds to open all", format!("{:.2}", self.open_seconds)),
-            row("server, bytes", grouped(self.server_bytes_total as f64)),
+            row(
+                "server, bytes",
+                told(self.server_bytes_total.map(|bytes| grouped(bytes as f64))),
+            ),
             row(
                 "server, bytes a connection",
-                format!("{:.1}", self.server_bytes_per_connection),
+                told(
+                    self.server_bytes_per_connection
+                        .map(|bytes| format!("{bytes:.1}")),
+                ),
             ),
             row("requests", grouped(self.echoes as f64)),
             row("requests a second, among all", grouped(self.echo_per_second)),

@@ -8,7 +8,8 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fs, process, thread};
 
@@ -59,7 +60,7 @@ impl Ends {
             folder: Folder::new()?,
             link: match wire {
                 BenchWire::AfPacket => Some(Link::new()?),
-                BenchWire::Memif | BenchWire::Vhost => None,
+                BenchWire::Memif | BenchWire::Vhost | BenchWire::Ring => None,
             },
             pairs: 0,
         })
@@ -70,17 +71,63 @@ impl Ends {
     /// both ends' configurations.
     pub(super) fn pair(&mut self, server: &Role, client: &Role) -> Result<(End, End), Failure> {
         self.pairs += 1;
+        if self.wire == BenchWire::Ring {
+            return self.both(server, client);
+        }
         let mut server = self.start("server", server)?;
         server.wait_until_up(START_LIMIT)?;
         let client = self.start("client", client)?;
         Ok((server, client))
     }
 
-    fn start(&self, name: &'static str, role: &Role) -> Result<End, Failure> {
-        let is_server = name == "server";
+    /// Both in one process, which is the client's with the server beside it.
+    fn both(&self, server: &Role, client: &Role) -> Result<(End, End), Failure> {
+        let mut role = client.clone();
+        match &server.words[..] {
+            [serve, service] if serve == "serve" => {
+                let config = self.write_config("server")?;
+                role = role.words(&format!("--serve {service}"));
+                role.words
+                    .extend(["--serve-config".into(), config.display().to_string()]);
+                for (key, value) in &server.settings {
+                    role.words
+                        .extend(["--serve-set".into(), format!("{key}={value}")]);
+                }
+            }
+            _ => role = role.words(&format!("--forwarder-core {}", self.cores[0])),
+        }
+        let (heard, answers) = mpsc::channel();
+        let client = self.start_with("client", &role, Some(heard))?;
+        let server = End {
+            name: "server",
+            child: client.child.clone(),
+            commands: client.commands.clone(),
+            lines: answers,
+            interrupted: client.interrupted.clone(),
+            wire: client.wire,
+        };
+        Ok((server, client))
+    }
+
+    fn write_config(&self, name: &str) -> Result<PathBuf, Failure> {
         let config = self.folder.0.join(format!("{name}-{}.toml", self.pairs));
-        fs::write(&config, self.config(is_server))
+        fs::write(&config, self.config(name == "server"))
             .map_err(|e| Failure::run(format!("{}: {e}", config.display())))?;
+        Ok(config)
+    }
+
+    fn start(&self, name: &'static str, role: &Role) -> Result<End, Failure> {
+        self.start_with(name, role, None)
+    }
+
+    /// The same; answers to `stats` go to `answers`, if there is one.
+    fn start_with(
+        &self,
+        name: &'static str,
+        role: &Role,
+        answers: Option<Sender<String>>,
+    ) -> Result<End, Failure> {
+        let config = self.write_config(name)?;
         let program =
             std::env::current_exe().map_err(|e| Failure::run(format!("where this program lies: {e}")))?;
         let mut command = match &self.link {
@@ -92,7 +139,7 @@ impl Ends {
         for (key, value) in &role.settings {
             command.arg("--set").arg(format!("{key}={value}"));
         }
-        End::spawn(name, command, self)
+        End::spawn(name, command, self, answers)
     }
 
     fn config(&self, is_server: bool) -> String {
@@ -102,6 +149,7 @@ impl Ends {
             (BenchWire::Memif, false) => format!("kind = \"memif\"\nrole = \"client\"\nsocket = {socket:?}"),
             (BenchWire::Vhost, true) => format!("kind = \"vhost\"\nsocket = {socket:?}"),
             (BenchWire::Vhost, false) => format!("kind = \"virtio_user\"\nsocket = {socket:?}"),
+            (BenchWire::Ring, _) => "kind = \"ring\"".to_owned(),
             (BenchWire::AfPacket, is_server) => {
                 format!(
                     "kind = \"af_packet\"\ninterface = {:?}",
@@ -133,6 +181,12 @@ pub(super) fn finish(mut client: End, server: End, limit: Duration) -> Result<(V
 /// Ends both, of which the client polls no more.
 pub(super) fn end(client: End, server: End) -> Result<(Value, Value), Failure> {
     match client.wire {
+        // One process: the client's, which ends when neither holds its input any more.
+        BenchWire::Ring => {
+            drop(server);
+            let last = client.stop()?;
+            Ok((last["load"].clone(), last["server"].clone()))
+        }
         // Nobody reads the client's end of the wire any more, so that it may be
         // unmapped when the server goes; not the other way round.
         BenchWire::Memif => {
@@ -180,16 +234,22 @@ impl Role {
 /// One end that runs.
 pub(super) struct End {
     name: &'static str,
-    child: Child,
+    /// On a ring both ends have the same one.
+    child: Arc<Mutex<Child>>,
     /// Gone when it was asked to end.
-    commands: Option<ChildStdin>,
+    commands: Option<Arc<Mutex<ChildStdin>>>,
     lines: Receiver<String>,
     interrupted: Interrupted,
     wire: BenchWire,
 }
 
 impl End {
-    fn spawn(name: &'static str, mut command: Command, ends: &Ends) -> Result<Self, Failure> {
+    fn spawn(
+        name: &'static str,
+        mut command: Command,
+        ends: &Ends,
+        answers: Option<Sender<String>>,
+    ) -> Result<Self, Failure> {
         use std::os::unix::process::CommandExt;
         // Not of the terminal's group: after Ctrl-C it is this program that ends them.
         command.process_group(0);
@@ -205,17 +265,20 @@ impl End {
                 .name(name.into())
                 .spawn(move || {
                     for line in BufReader::new(out).lines().map_while(Result::ok) {
-                        if heard.send(line).is_err() {
-                            break;
-                        }
+                        let to = match &answers {
+                            Some(answers) if line.contains("\"answer\":\"stats\"") => answers,
+                            _ => &heard,
+                        };
+                        // Whoever listened to one of both may be gone.
+                        let _ = to.send(line);
                     }
                 })
                 .map_err(|e| Failure::run(format!("no thread: {e}")))?;
         }
         Ok(Self {
             name,
-            child,
-            commands,
+            child: Arc::new(Mutex::new(child)),
+            commands: commands.map(|pipe| Arc::new(Mutex::new(pipe))),
             lines,
             interrupted: ends.interrupted.clone(),
             wire: ends.wire,
@@ -239,7 +302,10 @@ impl End {
 
     /// Gives it a command.
     pub(super) fn say(&mut self, command: &str) -> Result<(), Failure> {
-        let said = self.commands.as_mut().map(|pipe| writeln!(pipe, "{command}"));
+        let said = self
+            .commands
+            .as_ref()
+            .map(|pipe| writeln!(locked(pipe), "{command}"));
         match said {
             Some(Ok(())) => Ok(()),
             _ => Err(self.gone()),
@@ -274,9 +340,12 @@ impl End {
             .ok_or_else(|| Failure::run(format!("the {} does not answer", self.name)))
     }
 
-    /// Bytes of memory that it takes from the system.
-    pub(super) fn memory(&self) -> Result<u64, Failure> {
-        memory_of(self.child.id())
+    /// Bytes of memory that it takes from the system; not known of one end of a ring.
+    pub(super) fn memory(&self) -> Result<Option<u64>, Failure> {
+        if self.wire == BenchWire::Ring {
+            return Ok(None);
+        }
+        memory_of(locked(&self.child).id()).map(Some)
     }
 
     /// Waits until it polls no more.
@@ -304,7 +373,8 @@ impl End {
 
     fn end(&mut self, deadline: Instant) -> Result<(), Failure> {
         loop {
-            match self.child.try_wait() {
+            let waited = locked(&self.child).try_wait();
+            match waited {
                 Ok(Some(status)) if status.success() => return Ok(()),
                 Ok(Some(_)) | Err(_) => return Err(self.gone()),
                 Ok(None) if Instant::now() >= deadline => {
@@ -317,7 +387,8 @@ impl End {
 
     /// Why nothing is heard of it any more.
     fn gone(&mut self) -> Failure {
-        let how = match self.child.wait() {
+        let waited = locked(&self.child).wait();
+        let how = match waited {
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
         };
@@ -331,11 +402,20 @@ impl End {
 impl Drop for End {
     fn drop(&mut self) {
         self.commands = None;
+        // The other end has it too, and ends it.
+        if Arc::strong_count(&self.child) > 1 {
+            return;
+        }
         if self.end(Instant::now() + STOP_LIMIT).is_err() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+            let mut child = locked(&self.child);
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A folder for sockets and configurations, removed when dropped.

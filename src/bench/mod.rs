@@ -96,6 +96,8 @@ enum BenchWire {
     Memif,
     /// Virtio: a vhost port at the server, a virtio_user port at the client
     Vhost,
+    /// Two rings within one process, where nothing is copied: the server's memory is not told apart; without synflood
+    Ring,
     /// The kernel: a veth pair in a network namespace that is made for it; takes root
     #[value(name = "af_packet")]
     AfPacket,
@@ -106,6 +108,7 @@ impl BenchWire {
         match self {
             Self::Memif => "memif",
             Self::Vhost => "vhost",
+            Self::Ring => "ring",
             Self::AfPacket => "af_packet",
         }
     }

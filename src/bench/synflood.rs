@@ -7,8 +7,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::ends::{CLIENT_PREFIX, Role, SERVER, end};
-use super::{Bench, Common, bare, grouped, number, wrong};
+use super::{Bench, BenchWire, Common, bare, grouped, number, wrong};
 use crate::failure::Failure;
+use crore::config::ConfigError;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -75,6 +76,10 @@ const SPARE_MIN: f64 = 0.05;
 const SLACK: Duration = Duration::from_secs(60);
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.common.wire == BenchWire::Ring {
+        let message = "a flood is sent by a process of its own, which a ring does not reach";
+        return Err(ConfigError::of_origin("--wire", message).into());
+    }
     let mut bench = Bench::new(&arguments.common)?;
     let seconds = bench.seconds(arguments.seconds);
     let forwarder_per_second = bare::forwarder(&mut bench, SYN_FRAME, WINDOW)?.per_second;
@@ -161,9 +166,9 @@ fn measured(
         .set("stack.max_connections", RECORDS);
     let server = Role::new("serve echo").set("stack.backlog", backlog);
     let (mut server, mut client) = bench.ends.pair(&server, &client)?;
-    let before = server.memory()?;
+    let before = server.memory()?.unwrap_or(0);
     client.wait_until_stopped(SLACK + Duration::from_secs(seconds))?;
-    let after = server.memory()?;
+    let after = server.memory()?.unwrap_or(0);
     // Handshakes that never end keep it only as long as its own limits say.
     server.stats()?;
     let (ended, served) = end(client, server)?;

@@ -47,7 +47,7 @@ pub(super) fn hold(arguments: &LoadArguments, config: &Config, local: Vec<IpAddr
         Ok(Holding(Crowd::new(part_of(&crowd, part), commands, reports)))
     });
     let interrupted = Interrupted::watch()?;
-    let running = Running::start(config, vec![launch])?;
+    let running = Running::start(config, arguments.other_end.before(config, launch)?)?;
     let talker = Talker {
         lines,
         connections: arguments.connections,
@@ -58,7 +58,9 @@ pub(super) fn hold(arguments: &LoadArguments, config: &Config, local: Vec<IpAddr
         }
         control::ready()?;
         let (heard, commands) = mpsc::channel();
+        let shards = running.figures();
         control::listen(&interrupted, move |line| match parse(line) {
+            None if line == "stats" => control::tell_stats(&shards),
             // Nobody receives any more after `quit`.
             Some(command) => drop(heard.send(command)),
             None => eprintln!("not understood: {line:?}"),

@@ -91,6 +91,24 @@ fn the_kernels_wire_is_made_measured_and_removed() {
 }
 
 #[test]
+fn both_ends_in_one_process_are_measured_on_a_ring() {
+    or_skip!(two_cores());
+    let connections = CONNECTIONS.to_string();
+    for (words, figure) in [
+        (&["c10m", "--connections", &connections][..], "/echo_per_second"),
+        (&["rps", "--workload", "http"], "/rows/0/requests_per_second"),
+        (&["cps"], "/rows/0/frames_per_connection"),
+        (&["stream"], "/rows/3/gbit_per_second"),
+        (&["latency"], "/p50_ratio"),
+        (&["scaling"], "/ratio"),
+    ] {
+        // A wrong reply or a failed connection would be an exit code of 1.
+        let report = bench(&[words, &["--wire", "ring"]].concat());
+        assert!(report.real(figure) > 0.0, "{words:?}: {figure}: {report:?}");
+    }
+}
+
+#[test]
 fn the_others_measure_something_and_every_reply_is_right() {
     or_skip!(two_cores());
     for (name, figures) in [
