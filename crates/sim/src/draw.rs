@@ -100,11 +100,11 @@ fn tcp(prng: &mut Prng, kind: Kind, receive_buffer: u32, send_buffer: u32) -> Co
         data_retries: if kind == Kind::Blackhole { 8 } else { 30 },
         time_wait: Duration::from_secs(prng.pick(&[1, 10, 60])),
         // Where every transfer must succeed, no peer that reads slowly may be given up;
-        // where one may vanish, not before the slowest has read everything.
-        fin_wait_2: if probes {
-            Duration::from_secs(prng.pick(&[900, 1_800]))
-        } else {
-            Duration::from_secs(36_000)
+        // where one may end without a word, not before the slowest has read everything.
+        fin_wait_2: match kind {
+            Kind::Abort => Duration::from_secs(prng.pick(&[900, 1_800])),
+            Kind::Blackhole => Duration::from_secs(prng.pick(&[30, 60])),
+            _ => Duration::from_secs(36_000),
         },
         delayed_ack: Duration::from_millis(prng.pick(&[0, 0, 1, 40])),
         keepalive: probes.then_some(Duration::from_secs(10)),
