@@ -23,7 +23,7 @@ use crate::serve::{ring_peer, serving};
 use crate::signals::Interrupted;
 use crate::summary::{Summary, WireFacts, print_json};
 use crate::wire::{TAP_INTERFACE, tap_interface};
-use crate::worker::Asking;
+use crate::work::Asking;
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {

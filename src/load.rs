@@ -20,7 +20,8 @@ use crate::failure::Failure;
 use crate::run::{Launch, Running};
 use crate::signals::Interrupted;
 use crate::summary::{Summary, WireFacts, print_json};
-use crate::worker::{Asking, Part};
+use crate::work::Asking;
+use crate::worker::Part;
 
 /// Most local addresses.
 const ADDRESSES_MAX: u32 = 65_536;

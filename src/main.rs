@@ -28,6 +28,7 @@ mod serve;
 mod signals;
 mod summary;
 mod wire;
+mod work;
 mod worker;
 
 use std::process::ExitCode;

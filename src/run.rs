@@ -16,7 +16,8 @@ use crate::host;
 use crate::live::LiveLine;
 use crate::signals::Interrupted;
 use crate::wire::{self, OpenWire};
-use crate::worker::{self, Live, Outcome, Part, Place, Shared, Work};
+use crate::work::Work;
+use crate::worker::{self, Live, Outcome, Part, Place, Shared};
 
 /// How often the watching thread looks around.
 const LOOK: Duration = Duration::from_millis(20);

@@ -14,7 +14,7 @@ use crate::load::part_of;
 use crate::run::{Launch, Running};
 use crate::signals::Interrupted;
 use crate::summary::{Summary, WireFacts, print_json};
-use crate::worker::{Asking, Serving};
+use crate::work::{Asking, Serving};
 
 /// Connections of the client that a ring wire comes with.
 const RING_CONNECTIONS: u32 = 32;

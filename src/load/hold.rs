@@ -19,7 +19,8 @@ use crate::failure::Failure;
 use crate::run::{Launch, Running};
 use crate::signals::Interrupted;
 use crate::summary::print_json;
-use crate::worker::{Part, Work};
+use crate::work::Work;
+use crate::worker::Part;
 
 /// Opens under way at once, where nobody says otherwise.
 const OPENING: u32 = 512;
