@@ -56,10 +56,18 @@ fn check(frame: &[u8]) {
 
 /// The short way sees what the long one sees.
 fn same(short: &PlainTcp, long: &Frame) {
-    assert_eq!((short.src_mac, short.dst_mac), (long.src_mac, long.dst_mac), "who");
+    assert_eq!(
+        (short.src_mac, short.dst_mac),
+        (long.src_mac, long.dst_mac),
+        "who"
+    );
     match &long.packet {
         Packet::Tcp { ip, segment, payload } => {
-            assert_eq!((ip.src, ip.dst), (short.src.into(), short.dst.into()), "addresses");
+            assert_eq!(
+                (ip.src, ip.dst),
+                (short.src.into(), short.dst.into()),
+                "addresses"
+            );
             assert_eq!(*segment, short.segment, "header");
             assert_eq!((payload.start, payload.end), short.payload, "payload");
         }
