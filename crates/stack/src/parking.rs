@@ -58,7 +58,7 @@ impl Stack {
         // A close that still has to be carried out has not reached the connection.
         let released = record.is_released() && record.wish() == Wish::None;
         let parked = record.parked()?;
-        if !self.make_room(now) {
+        if !self.make_room() {
             return None;
         }
         let tuple = self.slots.tuple(slot)?;
@@ -85,7 +85,7 @@ impl Stack {
 
     /// The handshake at `slot` becomes a connection; none if there is no place for it.
     pub(crate) fn wake_half_open(&mut self, now: Instant, slot: u32, half: &HalfOpen) -> Option<u32> {
-        if !self.make_room(now) {
+        if !self.make_room() {
             return None;
         }
         let tuple = self.slots.tuple(slot)?;
@@ -198,7 +198,7 @@ impl Stack {
 
     /// Makes sure that the pool has a place: some that are idle are parked if it
     /// must be. Whether it has one.
-    pub(crate) fn make_room(&mut self, _now: Instant) -> bool {
+    pub(crate) fn make_room(&mut self) -> bool {
         if !self.slots.pool.is_full() {
             return true;
         }

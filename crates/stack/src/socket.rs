@@ -130,7 +130,7 @@ impl Stack {
         if self.slots.is_full() {
             self.recycle_time_wait();
         }
-        if !self.make_room(now) {
+        if !self.make_room() {
             return Err(ConnectError::Exhausted);
         }
         let mut iss = self.isn.iss(now, &tuple);
