@@ -51,19 +51,23 @@ impl RttEstimator {
     }
 
     /// `ack` acknowledges new data; `echoed` is what the timestamp option says.
-    pub(crate) fn on_ack(&mut self, ack: SeqNum, now: Instant, echoed: Option<Duration>) {
+    /// Says what the round trip was, if that is known.
+    pub(crate) fn on_ack(&mut self, ack: SeqNum, now: Instant, echoed: Option<Duration>) -> Option<Duration> {
         match self.timed {
             Some((end, sent)) if ack.at_or_after(end) => {
+                let rtt = now.since(sent);
                 self.timed = None;
-                self.sample(now.since(sent));
+                self.sample(rtt);
+                Some(rtt)
             }
-            Some(_) => {}
+            Some(_) => echoed,
             //= rfc7323#section-4.1 (SHOULD)
             // With timestamps even a retransmission's round trip is known.
             None => {
                 if let Some(rtt) = echoed {
                     self.sample(rtt);
                 }
+                echoed
             }
         }
     }

@@ -8,6 +8,7 @@ use crore_wire::Segment;
 
 use super::{Connection, Owed, Timer};
 use crate::State;
+use crate::congestion::Acked;
 use crate::event::PendingEvents;
 use crate::recovery::Phase;
 use crate::sack::DUP_THRESH;
@@ -41,7 +42,7 @@ impl Connection {
             let window_changed = self.snd.update_window(seq, ack, window);
             let plain = len == 0 && !window_changed && seg.options.sack.is_empty();
             if self.snd.una != self.snd.nxt && (sack_news || (plain && !was_shut)) {
-                self.on_duplicate_ack(sack_news);
+                self.on_duplicate_ack(now, sack_news);
             }
         } else {
             self.on_new_ack(now, seg);
@@ -75,7 +76,7 @@ impl Connection {
         let flight = self.snd.flight();
         let acked = self.snd.una.distance_to(ack);
         let echoed = self.echoed_round_trip(now, seg);
-        self.rtt.on_ack(ack, now, echoed);
+        let rtt = self.rtt.on_ack(ack, now, echoed);
         self.snd.acknowledge(ack);
         self.scoreboard.advance(ack);
         self.retries = 0;
@@ -88,16 +89,25 @@ impl Connection {
         } else {
             Timer::retransmit(now + self.rtt.rto())
         };
-        let limited = flight >= self.congestion.window() / 2;
+        let acked = Acked {
+            now,
+            acked,
+            una: ack,
+            nxt: self.snd.nxt,
+            rtt,
+            srtt: self.rtt.srtt(),
+            limited: flight >= self.congestion.window() / 2,
+            after_timeout: self.recovery.phase == Phase::Resend,
+        };
         match self.recovery.phase {
             Phase::Open => {
                 self.recovery.dup_acks = 0;
-                self.congestion.on_ack(acked, limited, false);
-                self.enter_recovery_if_lost();
+                self.congestion.on_ack(&acked);
+                self.enter_recovery_if_lost(now);
             }
-            Phase::Fast => self.on_ack_in_recovery(acked),
+            Phase::Fast => self.on_ack_in_recovery(acked.acked),
             Phase::Resend => {
-                self.congestion.on_ack(acked, limited, true);
+                self.congestion.on_ack(&acked);
                 self.recovery.resend = self.recovery.resend.max(ack);
                 if ack.at_or_after(self.recovery.recover) {
                     self.recovery.leave();
@@ -142,11 +152,11 @@ impl Connection {
 
     /// An acknowledgment that moves nothing while data is out: something has
     /// arrived beyond a hole.
-    fn on_duplicate_ack(&mut self, sack_news: bool) {
+    fn on_duplicate_ack(&mut self, now: Instant, sack_news: bool) {
         match self.recovery.phase {
             Phase::Open => {
                 self.recovery.dup_acks = self.recovery.dup_acks.saturating_add(1);
-                self.enter_recovery_if_lost();
+                self.enter_recovery_if_lost(now);
             }
             Phase::Fast if self.sack => {
                 if sack_news {
@@ -166,7 +176,7 @@ impl Connection {
     //= rfc6675#section-5 (MUST)
     // Recovery begins with the third duplicate acknowledgment, or as soon as
     // the scoreboard shows the first byte lost.
-    fn enter_recovery_if_lost(&mut self) {
+    fn enter_recovery_if_lost(&mut self, now: Instant) {
         let smss = self.smss();
         let una = self.snd.una;
         let lost = u32::from(self.recovery.dup_acks) >= DUP_THRESH
@@ -177,7 +187,7 @@ impl Connection {
         if !lost || una == self.snd.nxt || (!self.sack && self.recovery.bars_fast_retransmit(una)) {
             return;
         }
-        self.congestion.on_loss(self.snd.flight());
+        self.congestion.on_loss(now, self.snd.flight());
         let inflation = if self.sack { 0 } else { DUP_THRESH * smss };
         self.recovery.enter_fast(una, self.snd.nxt, inflation);
         self.measure_pipe();

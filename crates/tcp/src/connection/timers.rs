@@ -170,7 +170,8 @@ impl Connection {
         // At a shut window it is a probe that was not acknowledged: the network
         // is not to blame.
         if self.snd.wnd > 0 {
-            self.congestion.on_timeout(self.snd.flight(), self.retries == 1);
+            self.congestion
+                .on_timeout(now, self.snd.flight(), self.retries == 1);
         }
         self.scoreboard.clear();
         self.recovery.enter_resend(self.snd.una, self.snd.nxt);

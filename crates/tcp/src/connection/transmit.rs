@@ -116,7 +116,7 @@ impl Connection {
         match why {
             Why::New | Why::Probe => {
                 if self.was_idle(now) {
-                    self.congestion.on_idle();
+                    self.congestion.on_idle(now);
                 }
                 self.rtt.on_sent(end, now);
                 self.snd.nxt = end;
