@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use crore_base::{Duration, Instant, SeqNum, WindowScale};
 use crore_netbuf::Chunk;
-use crore_tcp::{Buffered, Config, Connection, Disposition, Event, Path, Read, State};
+use crore_tcp::{Buffered, Config, Connection, Disposition, Event, Keepalive, Path, Read, State};
 use crore_wire::{Flags, SackBlocks, Segment, TcpOptions, Timestamps};
 
 use crate::pattern;
@@ -64,7 +64,7 @@ impl World {
             sack: bits & 4 == 0,
             nodelay: bits & 8 == 0,
             delayed_ack: script.pick(&[Duration::ZERO, Duration::from_millis(40)]),
-            keepalive: script.pick(&[None, Some(Duration::from_secs(10))]),
+            keepalive: script.pick(&[Keepalive::OFF, Keepalive::every(Duration::from_secs(10))]),
             max_reassembly_chunks: script.pick(&[512, 0, 1, 8]),
             syn_retries: 3,
             data_retries: 5,

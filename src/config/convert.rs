@@ -5,6 +5,7 @@ use std::time::Duration as StdDuration;
 use crore_base::Duration;
 use crore_nic::fault;
 use crore_stack::{CookiePolicy, StackConfig};
+use crore_tcp::Keepalive;
 
 use super::keys::{Config, FaultDirection, Faults, SynCookies, Tcp};
 
@@ -103,7 +104,27 @@ impl Tcp {
             delayed_ack: Duration::from_millis(self.delayed_ack_ms),
             max_reassembly_chunks: self.reassembly_chunks,
             congestion: crore_tcp::CongestionKind::default(),
-            keepalive: (self.keepalive_ms > 0).then(|| Duration::from_millis(self.keepalive_ms)),
+            keepalive: self.keepalive(),
+            // These are a connection's own.
+            cork: false,
+            linger: None,
+            user_timeout: None,
+            window_clamp: u32::MAX,
+        }
+    }
+}
+
+impl Tcp {
+    fn keepalive(&self) -> Keepalive {
+        let idle = match self.keepalive_ms {
+            0 => Keepalive::OFF.idle,
+            ms => Duration::from_millis(ms),
+        };
+        Keepalive {
+            on: self.keepalive_ms > 0,
+            idle,
+            interval: Duration::from_millis(self.keepalive_interval_ms),
+            count: self.keepalive_probes,
         }
     }
 }

@@ -246,6 +246,10 @@ section! {
         reassembly_chunks: u16 = 512, "pieces", Whole(1, 65_535);
         /// How long a silent connection rests before the peer is asked whether it is alive. 0: never.
         keepalive_ms: u64 = 0, "ms", Whole(0, 86_400_000);
+        /// How long the peer has to answer such a question before it is asked again.
+        keepalive_interval_ms: u64 = 75_000, "ms", Whole(1, 86_400_000);
+        /// How often it is asked in vain before the connection is given up.
+        keepalive_probes: u8 = 9, "probes", Whole(1, 127);
     }
 }
 

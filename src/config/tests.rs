@@ -322,7 +322,7 @@ fn seconds_and_milliseconds_arrive_as_what_they_are() {
     let tcp = config.tcp.to_tcp();
     assert_eq!(tcp.rto_min, Duration::from_millis(50), "milliseconds");
     assert_eq!(
-        tcp.keepalive,
+        tcp.keepalive.idle(),
         Some(Duration::from_secs(7)),
         "zero is never, this is not"
     );

@@ -5,7 +5,7 @@ use crore_nic::fault::Faults;
 use crore_nic::prng::Prng;
 use crore_nic::sim::{End, LinkConfig, WhenFull};
 use crore_stack::StackConfig;
-use crore_tcp::Config;
+use crore_tcp::{Config, Keepalive};
 
 use crate::foreign::ForeignConfig;
 use crate::plan::{ConnPlan, EndPlan, Finish, Opener, Reading, host_address};
@@ -107,7 +107,11 @@ fn tcp(prng: &mut Prng, kind: Kind, receive_buffer: u32, send_buffer: u32) -> Co
             _ => Duration::from_secs(36_000),
         },
         delayed_ack: Duration::from_millis(prng.pick(&[0, 0, 1, 40])),
-        keepalive: probes.then_some(Duration::from_secs(10)),
+        keepalive: if probes {
+            Keepalive::every(Duration::from_secs(10))
+        } else {
+            Keepalive::OFF
+        },
         ..Config::default()
     }
 }

@@ -6,6 +6,7 @@ use crore_base::Duration;
 use crore_nic::fault::Faults;
 use crore_nic::sim::End;
 use crore_sim::{Disturbance, Kind, ParkingComparison, Report, Scenario, StackPlan, compare_parking, run};
+use crore_tcp::Keepalive;
 
 /// Runs the seeds of a family.
 fn play(kind: Kind, seeds: core::ops::Range<u64>) -> Vec<Report> {
@@ -177,7 +178,7 @@ fn a_peer_that_vanishes_is_given_up() {
     scenario.must_succeed = false;
     for host in &mut scenario.hosts {
         if let StackPlan::Crore(config) = &mut host.stack {
-            config.tcp.keepalive = Some(Duration::from_secs(10));
+            config.tcp.keepalive = Keepalive::every(Duration::from_secs(10));
         }
     }
     let report = run(&scenario, false).unwrap_or_else(|failure| panic!("{failure}"));

@@ -42,13 +42,21 @@ impl Cookies {
 
 impl Stack {
     /// A SYN that is answered, and forgotten.
-    pub(crate) fn answer_with_cookie(&mut self, now: Instant, pending: &Pending) -> Result<(), DropReason> {
+    pub(crate) fn answer_with_cookie(
+        &mut self,
+        now: Instant,
+        pending: &Pending,
+        listener: Door,
+    ) -> Result<(), DropReason> {
         let path = self.path_to(pending.tuple.remote_addr);
-        let half = self
-            .cookies
-            .codec
-            .begin(&self.tcp, now, &pending.tuple, path, &pending.segment);
-        if !self.owe_syn_ack(now, &pending.tuple, &half, pending.src_mac) {
+        let half = self.cookies.codec.begin(
+            self.tcp.get(listener.profile),
+            now,
+            &pending.tuple,
+            path,
+            &pending.segment,
+        );
+        if !self.owe_syn_ack(now, &pending.tuple, &half, listener.profile, pending.src_mac) {
             return Err(DropReason::HandshakeQueueFull);
         }
         self.cookies.sent_at = Some(now);
@@ -68,7 +76,7 @@ impl Stack {
         let half = self
             .cookies
             .codec
-            .complete(&self.tcp, now, tuple, segment, listener.id.0)
+            .complete(self.tcp.get(listener.profile), now, tuple, segment, listener.id.0)
             .filter(|half| !self.cookies.used.holds(pending.hash, half.iss()));
         let Some(half) = half else {
             self.owe_reset(now, pending);
@@ -83,6 +91,7 @@ impl Stack {
             .slots
             .insert_half_open(tuple, half)
             .ok_or(DropReason::ConnectionsExhausted)?;
+        self.tcp.assign(slot, listener.profile);
         self.cookies.used.note(pending.hash, half.iss());
         self.listeners.handshake_began(listener.id);
         self.flows.insert(pending.hash, slot);

@@ -63,6 +63,17 @@ pub enum SocketError {
     ReadClosed,
 }
 
+/// Why options could not be changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum OptionError {
+    /// The handle is stale, or there is no such listener.
+    #[error("the connection or listener is gone")]
+    Gone,
+    /// As many different sets of options are in use as can be.
+    #[error("too many different sets of options")]
+    TooMany,
+}
+
 /// Why a listener could not be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum ListenError {
@@ -75,6 +86,9 @@ pub enum ListenError {
     /// Port 0 can't be listened on.
     #[error("port 0 can't be listened on")]
     NoPort,
+    /// As many different sets of options are in use as can be.
+    #[error("too many different sets of options")]
+    TooManyOptions,
 }
 
 /// Why a connection could not be opened.
@@ -101,4 +115,7 @@ pub enum ConnectError {
     /// The replies would come to another shard.
     #[error("replies to this port come to another shard")]
     OtherShard,
+    /// As many different sets of options are in use as can be.
+    #[error("too many different sets of options")]
+    TooManyOptions,
 }

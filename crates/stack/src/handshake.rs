@@ -42,8 +42,10 @@ impl Stack {
         // number of our own choice surely lies above the old ones.
         if iss_above.is_none() {
             match self.cookies.policy {
-                CookiePolicy::Always => return self.answer_with_cookie(now, pending),
-                CookiePolicy::Overflow if listener.is_full => return self.answer_with_cookie(now, pending),
+                CookiePolicy::Always => return self.answer_with_cookie(now, pending, listener),
+                CookiePolicy::Overflow if listener.is_full => {
+                    return self.answer_with_cookie(now, pending, listener);
+                }
                 CookiePolicy::Never if listener.is_full => return Err(DropReason::BacklogFull),
                 CookiePolicy::Never | CookiePolicy::Overflow => {}
             }
@@ -54,7 +56,7 @@ impl Stack {
             let may_come =
                 self.cookies.policy != CookiePolicy::Never && self.slots.least_handshake().is_some();
             return if may_come {
-                self.answer_with_cookie(now, pending)
+                self.answer_with_cookie(now, pending, listener)
             } else {
                 Err(DropReason::ConnectionsExhausted)
             };
@@ -66,15 +68,22 @@ impl Stack {
             // Far enough above that no old segment in flight can look new.
             iss = above + 65_535 + 1;
         }
-        let half = HalfOpen::new(&self.tcp, now, iss, &pending.segment, listener.id.0);
+        let half = HalfOpen::new(
+            self.tcp.get(listener.profile),
+            now,
+            iss,
+            &pending.segment,
+            listener.id.0,
+        );
         let slot = self
             .slots
             .insert_half_open(&tuple, half)
             .ok_or(DropReason::ConnectionsExhausted)?;
+        self.tcp.assign(slot, listener.profile);
         self.listeners.handshake_began(listener.id);
         self.flows.insert(pending.hash, slot);
         self.note_peak();
-        self.owe_syn_ack(now, &tuple, &half, pending.src_mac);
+        self.owe_syn_ack(now, &tuple, &half, listener.profile, pending.src_mac);
         Ok(())
     }
 
@@ -102,7 +111,7 @@ impl Stack {
             return Err(DropReason::HandshakeReset);
         }
         if flags.has_syn() && !flags.has_ack() && segment.seq == half.irs() {
-            let owed = self.owe_syn_ack(now, &pending.tuple, half, pending.src_mac);
+            let owed = self.owe_syn_ack(now, &pending.tuple, half, self.tcp.id_of(slot), pending.src_mac);
             return Err(if owed {
                 DropReason::Duplicate
             } else {
@@ -148,11 +157,11 @@ impl Stack {
                 let Some(half) = self.slots.record(slot).and_then(|r| r.half_open()) else {
                     break;
                 };
-                if half.age(now) < HalfOpen::patience(&self.tcp, half.resent()) {
+                if half.age(now) < HalfOpen::patience(self.tcp.base(), half.resent()) {
                     break;
                 }
                 left -= 1;
-                if half.resent() >= self.tcp.syn_retries {
+                if half.resent() >= self.tcp.of(slot).syn_retries {
                     self.counters.drops.count(DropReason::HandshakeTimedOut);
                     self.delete(slot);
                 } else {
@@ -182,7 +191,7 @@ impl Stack {
             }
         };
         if let Some(mac) = mac
-            && !self.owe_syn_ack(now, &tuple, &half, mac)
+            && !self.owe_syn_ack(now, &tuple, &half, self.tcp.id_of(slot), mac)
         {
             self.counters.drops.count(DropReason::HandshakeQueueFull);
         }
@@ -193,7 +202,7 @@ impl Stack {
         let now = self.clock;
         let due = |list: &Fifo| {
             let half = self.slots.record(list.front()?)?.half_open()?;
-            let patience = HalfOpen::patience(&self.tcp, half.resent());
+            let patience = HalfOpen::patience(self.tcp.base(), half.resent());
             // A millisecond more, since the handshake's own clock rounds down.
             Some(now + patience.saturating_sub(half.age(now)) + Duration::from_millis(1))
         };

@@ -2,6 +2,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 
+use crate::profiles::ProfileId;
 use crate::{ListenError, ListenerId};
 
 pub(crate) struct Listener {
@@ -11,12 +12,16 @@ pub(crate) struct Listener {
     pub(crate) backlog: u32,
     /// Connections in SYN-RECEIVED that it has.
     pub(crate) half_open: u32,
+    /// What its connections have.
+    profile: ProfileId,
 }
 
 /// What a newcomer finds at a listener.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Door {
     pub(crate) id: ListenerId,
+    /// What a connection is to have.
+    pub(crate) profile: ProfileId,
     /// As many handshakes are under way as may be.
     pub(crate) is_full: bool,
 }
@@ -32,7 +37,12 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    pub(crate) fn add(&mut self, addr: SocketAddr, backlog: u32) -> Result<ListenerId, ListenError> {
+    pub(crate) fn add(
+        &mut self,
+        addr: SocketAddr,
+        backlog: u32,
+        profile: ProfileId,
+    ) -> Result<ListenerId, ListenError> {
         if addr.port() == 0 {
             return Err(ListenError::NoPort);
         }
@@ -46,6 +56,7 @@ impl Listeners {
             addr,
             backlog: backlog.max(1),
             half_open: 0,
+            profile,
         });
         self.ports.set(addr.port(), true);
         Ok(id)
@@ -79,8 +90,19 @@ impl Listeners {
         let listener = self.list.get(exact.or_else(wildcard)?)?;
         Some(Door {
             id: listener.id,
+            profile: listener.profile,
             is_full: listener.half_open >= listener.backlog,
         })
+    }
+
+    pub(crate) fn profile(&self, id: ListenerId) -> Option<ProfileId> {
+        self.list.iter().find(|l| l.id == id).map(|l| l.profile)
+    }
+
+    pub(crate) fn set_profile(&mut self, id: ListenerId, profile: ProfileId) {
+        if let Some(listener) = self.list.iter_mut().find(|l| l.id == id) {
+            listener.profile = profile;
+        }
     }
 
     pub(crate) fn handshake_began(&mut self, id: ListenerId) {
@@ -126,15 +148,19 @@ mod tests {
     #[test]
     fn the_exact_address_wins_over_the_wildcard_and_families_stay_apart() {
         let mut listeners = Listeners::default();
-        let any = listeners.add("0.0.0.0:80".parse().unwrap(), 8).unwrap();
-        let one = listeners.add("10.0.0.1:80".parse().unwrap(), 8).unwrap();
+        let any = listeners
+            .add("0.0.0.0:80".parse().unwrap(), 8, ProfileId::default())
+            .unwrap();
+        let one = listeners
+            .add("10.0.0.1:80".parse().unwrap(), 8, ProfileId::default())
+            .unwrap();
         let find = |addr: &str, port| listeners.find(addr.parse().unwrap(), port).map(|l| l.id);
         assert_eq!(find("10.0.0.1", 80), Some(one), "exact");
         assert_eq!(find("10.0.0.2", 80), Some(any), "wildcard");
         assert_eq!(find("fd00::1", 80), None, "0.0.0.0 does not listen on IPv6");
         assert_eq!(find("10.0.0.1", 81), None, "another port");
         assert_eq!(
-            listeners.add("0.0.0.0:80".parse().unwrap(), 8),
+            listeners.add("0.0.0.0:80".parse().unwrap(), 8, ProfileId::default()),
             Err(ListenError::InUse),
             "twice"
         );

@@ -63,13 +63,13 @@ impl Stack {
         }
         let tuple = self.slots.tuple(slot)?;
         let mut conn = Connection::wake(
-            &self.tcp,
+            self.tcp.of(slot),
             &parked,
             self.isn.ts_offset(&tuple),
             self.path_to(tuple.remote_addr),
             released,
         );
-        if let Some(at) = self.sweep.last_probed(now, parked.heard_at()) {
+        if let Some(at) = sweep::last_probed(self.tcp.of(slot), now, parked.heard_at()) {
             conn.assume_heard(at);
         }
         let mut active = self.make_active(slot, conn, tuple, None);
@@ -90,7 +90,7 @@ impl Stack {
         }
         let tuple = self.slots.tuple(slot)?;
         let path = self.path_to(tuple.remote_addr);
-        let conn = half.wake(&self.tcp, now, self.isn.ts_offset(&tuple), path);
+        let conn = half.wake(self.tcp.of(slot), now, self.isn.ts_offset(&tuple), path);
         let mut active = self.make_active(slot, conn, tuple, Some(ListenerId(half.tag())));
         active.moved_at = now;
         let index = self.slots.activate(slot, active);
@@ -116,7 +116,7 @@ impl Stack {
         };
         let path = self.path_to(tuple.remote_addr);
         let ts_offset = || self.isn.ts_offset(&tuple);
-        let Some(parked) = half.park(&self.tcp, now, ts_offset, path, segment) else {
+        let Some(parked) = half.park(self.tcp.of(slot), now, ts_offset, path, segment) else {
             return false;
         };
         self.slots.park_half_open(slot, parked);

@@ -8,8 +8,12 @@ use crore_tcp::{Connection, Path, Read, ReadError, State, WriteError};
 
 use crate::pool::Active;
 use crate::ports::Candidate;
+use crate::profiles::ProfileId;
 use crate::record::{Kind, Wish};
-use crate::{CloseReason, ConnId, ConnectError, Event, ListenError, ListenerId, SocketError, Stack};
+use crate::{
+    CloseReason, ConnId, ConnectError, ConnectOptions, Event, ListenError, ListenOptions, ListenerId,
+    SocketError, Stack,
+};
 
 impl Stack {
     /// Listens on `addr`; an unspecified address (`0.0.0.0`, `::`) stands for
@@ -17,14 +21,14 @@ impl Stack {
     /// handshakes that are remembered at once; a SYN beyond it is answered by a
     /// cookie, or dropped ([`crate::StackConfig::syn_cookies`]).
     pub fn listen(&mut self, addr: SocketAddr, backlog: u32) -> Result<ListenerId, ListenError> {
-        if !addr.ip().is_unspecified() && !self.routes.is_ours(addr.ip()) {
-            return Err(ListenError::NotOurAddress);
-        }
-        self.listeners.add(addr, backlog)
+        self.listen_with(addr, &ListenOptions::with_backlog(backlog))
     }
 
     /// Stops listening; connections that it got go on. Whether it existed.
     pub fn unlisten(&mut self, listener: ListenerId) -> bool {
+        if let Some(profile) = self.listeners.profile(listener) {
+            self.tcp.release(profile);
+        }
         self.listeners.remove(listener)
     }
 
@@ -36,7 +40,21 @@ impl Stack {
         local: Option<IpAddr>,
         remote: SocketAddr,
     ) -> Result<ConnId, ConnectError> {
-        let local_addr = self.check_destination(local, remote)?;
+        let how = ConnectOptions {
+            local,
+            ..ConnectOptions::default()
+        };
+        self.connect_with(now, remote, &how)
+    }
+
+    /// From whatever port is free.
+    pub(crate) fn connect_from_any_port(
+        &mut self,
+        now: Instant,
+        local_addr: IpAddr,
+        remote: SocketAddr,
+        profile: ProfileId,
+    ) -> Result<ConnId, ConnectError> {
         let Self {
             ports,
             listeners,
@@ -66,8 +84,8 @@ impl Stack {
             }
         };
         match ports.pick(local_addr, remote, ask) {
-            Some(port) => self.open(now, tuple_from(port), hash, None),
-            None => self.open_after_time_wait(now, local_addr, remote),
+            Some(port) => self.open(now, tuple_from(port), hash, profile, None),
+            None => self.open_after_time_wait(now, local_addr, remote, profile),
         }
     }
 
@@ -78,7 +96,23 @@ impl Stack {
         local: SocketAddr,
         remote: SocketAddr,
     ) -> Result<ConnId, ConnectError> {
-        let local_addr = self.check_destination(Some(local.ip()), remote)?;
+        let how = ConnectOptions {
+            local: Some(local.ip()),
+            local_port: Some(local.port()),
+            ..ConnectOptions::default()
+        };
+        self.connect_with(now, remote, &how)
+    }
+
+    /// From just this port.
+    pub(crate) fn connect_from_port(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        remote: SocketAddr,
+        profile: ProfileId,
+    ) -> Result<ConnId, ConnectError> {
+        let local_addr = local.ip();
         let tuple = FourTuple {
             local_addr,
             local_port: local.port(),
@@ -91,11 +125,15 @@ impl Stack {
         if !self.ports.comes_home(local_addr, remote, local.port()) {
             return Err(ConnectError::OtherShard);
         }
-        self.open(now, tuple, self.hasher.hash(&tuple), None)
+        self.open(now, tuple, self.hasher.hash(&tuple), profile, None)
     }
 
     /// The address that a connection to `remote` comes from, if there can be one.
-    fn check_destination(&self, local: Option<IpAddr>, remote: SocketAddr) -> Result<IpAddr, ConnectError> {
+    pub(crate) fn check_destination(
+        &self,
+        local: Option<IpAddr>,
+        remote: SocketAddr,
+    ) -> Result<IpAddr, ConnectError> {
         let ip = remote.ip();
         let broadcast = matches!(ip, IpAddr::V4(a) if a.is_broadcast());
         if remote.port() == 0
@@ -122,6 +160,7 @@ impl Stack {
         now: Instant,
         tuple: FourTuple,
         hash: u32,
+        profile: ProfileId,
         iss_above: Option<SeqNum>,
     ) -> Result<ConnId, ConnectError> {
         if self.routes.next_hop(tuple.remote_addr).is_none() {
@@ -142,7 +181,7 @@ impl Stack {
         }
         let ts_offset = self.isn.ts_offset(&tuple);
         let path = self.path_to(tuple.remote_addr);
-        let conn = Connection::open_active(self.tcp.clone(), now, iss, ts_offset, path);
+        let conn = Connection::open_active(self.tcp.get(profile).clone(), now, iss, ts_offset, path);
         let mut active = self.make_active(0, conn, tuple, None);
         active.moved_at = now;
         let made = self.slots.insert(&tuple, |slot| Active { slot, ..active });
@@ -150,6 +189,7 @@ impl Stack {
         if let Some(record) = self.slots.record_mut(slot) {
             record.set_known();
         }
+        self.tcp.assign(slot, profile);
         self.flows.insert(hash, slot);
         self.note_peak();
         self.touch(index);
@@ -442,6 +482,8 @@ impl Stack {
             && let Some(active) = self.slots.pool.get_mut(index)
         {
             active.conn.set_nodelay(nodelay);
+            // What small writes wait may go.
+            self.mark_ready(index);
         }
     }
 
@@ -474,7 +516,13 @@ impl Stack {
         let tuple = self.slots.tuple(conn.slot)?;
         let ts_offset = self.isn.ts_offset(&tuple);
         let path = self.path_to(tuple.remote_addr);
-        Some(ask(&Connection::wake(&self.tcp, &parked, ts_offset, path, false)))
+        Some(ask(&Connection::wake(
+            self.tcp.of(conn.slot),
+            &parked,
+            ts_offset,
+            path,
+            false,
+        )))
     }
 }
 

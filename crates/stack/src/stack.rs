@@ -1,7 +1,6 @@
 //! The host itself: its parts, its construction, its clockwork.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
 
 use crore_base::{DropReason, Instant, MacAddr};
 use crore_nic::Capabilities;
@@ -17,6 +16,7 @@ use crate::neighbor::{NeighborCache, Wakeups};
 use crate::parking::ParkPolicy;
 use crate::pool::Pool;
 use crate::ports::PortPicker;
+use crate::profiles::{ProfileId, Profiles};
 use crate::rate_limit::RateLimit;
 use crate::record::Record;
 use crate::route::Routes;
@@ -29,7 +29,8 @@ use crate::{ConfigError, ConnId, Counters, Event, ListenerId, StackConfig, State
 /// One TCP/IP host on one shard.
 pub struct Stack {
     pub(crate) config: StackConfig,
-    pub(crate) tcp: Rc<crore_tcp::Config>,
+    /// What each connection is told.
+    pub(crate) tcp: Profiles,
     pub(crate) mac: MacAddr,
     pub(crate) mtu: u16,
     pub(crate) tx_checksum: TxChecksum,
@@ -94,7 +95,7 @@ impl Stack {
             control.announce(&routes, nic.mac);
         }
         Ok(Self {
-            tcp: Rc::new(config.tcp.clone()),
+            tcp: Profiles::new(config.tcp.clone(), config.max_connections),
             mac: nic.mac,
             mtu: nic.mtu,
             tx_checksum: match (nic.tx_tcp_checksum, nic.tx_ipv4_checksum) {
@@ -317,6 +318,7 @@ impl Stack {
         let was_there = self.flows.remove(hash, slot);
         debug_assert!(was_there, "every slot in use is in the flow table");
         self.ports.release(&tuple);
+        self.tcp.assign(slot, ProfileId::default());
         let mut listener = half.map(|half| ListenerId(half.tag()));
         if let Some(active) = active {
             self.received_held -= u64::from(active.charged);

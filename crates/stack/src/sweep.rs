@@ -14,7 +14,7 @@
 use core::ops::Range;
 
 use crore_base::{Duration, Instant};
-use crore_tcp::{CloseReason, Parked, State};
+use crore_tcp::{CloseReason, Config, Options, Parked, State};
 
 use crate::pool::Active;
 use crate::record::Kind;
@@ -62,6 +62,16 @@ impl Round {
         }
     }
 
+    /// A time-out of `time` is to be served too.
+    fn shorten(&mut self, time: Duration) {
+        let length = time.div(4).clamp(ROUND.0, ROUND.1);
+        if length < self.length {
+            self.length = length;
+            // The step that is due was planned for a longer round.
+            self.due = Instant::ZERO;
+        }
+    }
+
     /// The places that this step looks at, of `bound` in all; none before it is due.
     fn step(&mut self, now: Instant, bound: usize) -> Range<usize> {
         if now < self.due || bound == 0 {
@@ -81,8 +91,6 @@ impl Round {
 pub(crate) struct Sweep {
     idle_timeout: Duration,
     close_wait_limit: Duration,
-    keepalive: Option<Duration>,
-    fin_wait_2: Duration,
     park_after: Option<Duration>,
     records: Round,
     pool: Round,
@@ -98,7 +106,7 @@ impl Sweep {
         let shortest = [
             set(config.idle_timeout),
             set(config.close_wait_limit),
-            config.tcp.keepalive,
+            config.tcp.keepalive.idle(),
             Some(config.tcp.fin_wait_2),
         ];
         let shortest = shortest.into_iter().flatten().min().unwrap_or(Duration::MAX);
@@ -106,8 +114,6 @@ impl Sweep {
         Self {
             idle_timeout: config.idle_timeout,
             close_wait_limit: config.close_wait_limit,
-            keepalive: config.tcp.keepalive,
-            fin_wait_2: config.tcp.fin_wait_2,
             park_after,
             records: Round::new(shortest),
             pool: Round::new(park_after.unwrap_or(Duration::MAX)),
@@ -118,14 +124,20 @@ impl Sweep {
 }
 
 impl Sweep {
-    /// When a parked connection was due to be probed last, and has answered
-    /// since, if keepalives are wanted: it is not to be probed for all the
-    /// periods of its silence when it is woken.
-    pub(crate) fn last_probed(&self, now: Instant, silent_since: Instant) -> Option<Instant> {
-        let every = self.keepalive?.as_nanos().max(1);
-        let into = now.since(silent_since).as_nanos() % every;
-        Some(now - Duration::from_nanos(into))
+    /// Some connection has these options: its time-outs are served too.
+    pub(crate) fn serve(&mut self, options: &Options) {
+        let idle = options.keepalive.idle().unwrap_or(Duration::MAX);
+        self.records.shorten(idle.min(options.fin_wait_2));
     }
+}
+
+/// When a parked connection was due to be probed last, and has answered since, if
+/// keepalives are wanted: it is not to be probed for all the periods of its
+/// silence when it is woken.
+pub(crate) fn last_probed(config: &Config, now: Instant, silent_since: Instant) -> Option<Instant> {
+    let every = config.keepalive.idle()?.as_nanos().max(1);
+    let into = now.since(silent_since).as_nanos() % every;
+    Some(now - Duration::from_nanos(into))
 }
 
 impl Stack {
@@ -191,7 +203,7 @@ impl Stack {
                 return;
             }
         }
-        if parked && state == State::FinWait2 && !held && over(self.sweep.fin_wait_2) {
+        if parked && state == State::FinWait2 && !held && over(self.tcp.of(slot).fin_wait_2) {
             self.delete(slot);
             return;
         }
@@ -204,7 +216,7 @@ impl Stack {
         // An active connection has a timer for it, and a wait is left alone.
         if parked
             && held
-            && self.sweep.keepalive.is_some_and(probes)
+            && self.tcp.of(slot).keepalive.idle().is_some_and(probes)
             && let Some(index) = self.activate(now, slot)
         {
             if let Some(active) = self.slots.pool.get_mut(index) {
@@ -237,7 +249,8 @@ impl Stack {
         }
         let silent = self.clock.since(active.moved_at);
         // It was heard since, or it would not be quiet: no probe in this period.
-        let probed = self.sweep.keepalive.is_some_and(|every| is_odd(silent, every));
+        let every = self.tcp.of(active.slot).keepalive.idle();
+        let probed = every.is_some_and(|every| is_odd(silent, every));
         let told = if active.told { TOLD } else { 0 };
         let probed = if probed { PROBED } else { 0 };
         parked.silent_since(active.moved_at).with_marks(told | probed)

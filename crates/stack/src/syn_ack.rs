@@ -14,6 +14,7 @@ use crore_tcp::HalfOpen;
 use crore_wire::{ETHERNET_HEADER, IpEmit, Link, Segment, TxChecksum, emit_tcp, tcp_headers_len};
 
 use crate::Stack;
+use crate::profiles::ProfileId;
 
 /// SYN-ACKs that wait for a transmit buffer: what two turns of the loop can
 /// bring in bursts that hold nothing but SYNs, twice.
@@ -50,13 +51,14 @@ impl Stack {
         now: Instant,
         tuple: &FourTuple,
         half: &HalfOpen,
+        profile: ProfileId,
         to: MacAddr,
     ) -> bool {
         if self.syn_acks.is_full() {
             return false;
         }
         let path = self.path_to(tuple.remote_addr);
-        let mut segment = half.syn_ack(&self.tcp, now, self.isn.ts_offset(tuple), path);
+        let mut segment = half.syn_ack(self.tcp.get(profile), now, self.isn.ts_offset(tuple), path);
         segment.src_port = tuple.local_port;
         segment.dst_port = tuple.remote_port;
         self.syn_acks.0.push_back(SynAck {

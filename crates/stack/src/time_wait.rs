@@ -12,6 +12,7 @@ use crore_netbuf::Chunk;
 use crore_tcp::{Connection, Disposition, State};
 use crore_wire::Segment;
 
+use crate::profiles::ProfileId;
 use crate::{ConnId, ConnectError, Stack};
 
 /// Waits ended in one call, at most.
@@ -81,7 +82,7 @@ impl Stack {
         }
         let tuple = self.slots.tuple(slot)?;
         let (ts_offset, path) = (self.isn.ts_offset(&tuple), self.path_to(tuple.remote_addr));
-        let mut waiting = Connection::wake(&self.tcp, &parked, ts_offset, path, true);
+        let mut waiting = Connection::wake(self.tcp.of(slot), &parked, ts_offset, path, true);
         match waiting.on_segment(now, segment, Chunk::empty()) {
             Disposition::Reopen { iss_above } => Some(iss_above),
             Disposition::Accepted | Disposition::Dropped(_) => None,
@@ -97,6 +98,7 @@ impl Stack {
         now: Instant,
         local_addr: IpAddr,
         remote: SocketAddr,
+        profile: ProfileId,
     ) -> Result<ConnId, ConnectError> {
         let tuple_from = |local_port| FourTuple {
             local_addr,
@@ -119,11 +121,11 @@ impl Stack {
             .ok_or(ConnectError::PortsExhausted)?;
         self.delete(slot);
         self.counters.time_wait_recycled += 1;
-        self.open(now, tuple, self.hasher.hash(&tuple), Some(snd_nxt))
+        self.open(now, tuple, self.hasher.hash(&tuple), profile, Some(snd_nxt))
     }
 
     fn wait_ends(&self, slot: u32) -> Option<Instant> {
         let parked = self.slots.record(slot)?.parked()?;
-        Some(parked.heard_at() + self.tcp.time_wait + STAMP_UNIT)
+        Some(parked.heard_at() + self.tcp.base().time_wait + STAMP_UNIT)
     }
 }

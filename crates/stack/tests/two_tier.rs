@@ -452,7 +452,7 @@ fn a_connection_is_silent_though_its_peer_answers_keepalives() {
     for after in PARKING {
         let (mut world, _, accepted) = crowd(1, |c| {
             c.idle_timeout = Duration::from_secs(7);
-            c.tcp.keepalive = Some(Duration::from_secs(2));
+            c.tcp.keepalive = crore_tcp::Keepalive::every(Duration::from_secs(2));
             c.park_after = after;
         });
         let before = world.server.stack.counters().segments_out;
@@ -482,7 +482,7 @@ fn being_told_of_a_silence_puts_off_neither_keepalives_nor_the_limit_of_close_wa
     for after in PARKING {
         let (mut world, clients, _) = crowd(2, |c| {
             c.idle_timeout = Duration::from_secs(2);
-            c.tcp.keepalive = Some(Duration::from_secs(5));
+            c.tcp.keepalive = crore_tcp::Keepalive::every(Duration::from_secs(5));
             c.close_wait_limit = Duration::from_secs(7);
             c.park_after = after;
         });
@@ -668,7 +668,7 @@ fn nodelay_is_set_without_waking() {
 #[test]
 fn a_woken_connection_is_probed_only_when_its_time_has_come() {
     let (mut world, _, accepted) = crowd(1, |c| {
-        c.tcp.keepalive = Some(Duration::from_secs(2));
+        c.tcp.keepalive = crore_tcp::Keepalive::every(Duration::from_secs(2));
         c.park_after = Some(Duration::from_millis(500));
     });
     world.run(Duration::from_millis(20_800));

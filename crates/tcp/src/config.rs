@@ -2,6 +2,8 @@
 
 use crore_base::Duration;
 
+use crate::Keepalive;
+
 /// The smallest segment size that is ever used for sending, whatever a peer or
 /// a router claims, in bytes: options may take 40 of it, and a peer that asks
 /// for less wants our processor, not our data.
@@ -13,6 +15,10 @@ pub struct Config {
     /// Bytes received in order that may wait for the application; bounds the
     /// advertised window. 0 is taken for 1. Default 262,144.
     pub receive_buffer: u32,
+    /// Most bytes that the advertised window is to allow; what
+    /// [`Self::receive_buffer`] has beyond it stays unused. Default 2^32 - 1: no
+    /// bound of its own.
+    pub window_clamp: u32,
     /// Bytes written by the application that may wait for acknowledgment. 0 is
     /// taken for 1. Default 262,144.
     pub send_buffer: u32,
@@ -28,6 +34,10 @@ pub struct Config {
     /// Whether small segments are sent at once (true), or held while earlier
     /// data is unacknowledged (Nagle's algorithm). Default true.
     pub nodelay: bool,
+    /// Whether segments that are not full are held back, for 200 ms at most,
+    /// whatever [`Self::nodelay`] says, for an application that has more to write.
+    /// Default false.
+    pub cork: bool,
     /// Initial congestion window in segments (RFC 6928). 0 is taken for 1. Default 10.
     pub initial_window: u32,
     /// Retransmission time-out before the first round trip was measured
@@ -55,21 +65,32 @@ pub struct Config {
     pub max_reassembly_chunks: u16,
     /// The congestion control algorithm. Default NewReno.
     pub congestion: CongestionKind,
-    /// After how long a silence the peer is probed (RFC 9293 section 3.8.4);
-    /// none leaves idle connections alone. Default none.
-    pub keepalive: Option<Duration>,
+    /// Whether and when a silent peer is probed (RFC 9293 section 3.8.4).
+    /// Default off.
+    pub keepalive: Keepalive,
+    /// How long data, or a probe, may stay unacknowledged, or a window shut on
+    /// data that waits, before the connection is given up (RFC 9293 section
+    /// 3.9.1's user time-out); none leaves it to [`Self::data_retries`] and to the
+    /// keepalive's count. Default none.
+    pub user_timeout: Option<Duration>,
+    /// How long a close may take until what was written, and the FIN, are
+    /// acknowledged; then the connection is reset. Zero resets at once, none gives
+    /// it all the time that it needs. Default none.
+    pub linger: Option<Duration>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             receive_buffer: 256 * 1024,
+            window_clamp: u32::MAX,
             send_buffer: 256 * 1024,
             mss_max: u16::MAX,
             window_scaling: true,
             timestamps: true,
             sack: true,
             nodelay: true,
+            cork: false,
             initial_window: 10,
             rto_initial: Duration::from_secs(1),
             rto_min: Duration::from_millis(200),
@@ -81,7 +102,9 @@ impl Default for Config {
             delayed_ack: Duration::ZERO,
             max_reassembly_chunks: 512,
             congestion: CongestionKind::NewReno,
-            keepalive: None,
+            keepalive: Keepalive::OFF,
+            user_timeout: None,
+            linger: None,
         }
     }
 }

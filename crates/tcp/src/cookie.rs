@@ -73,7 +73,7 @@ impl SynCookies {
         let mss = half.named_mss().unwrap_or(path.default_mss()).min(path.mss);
         let index = MSS_TABLE.iter().rposition(|&entry| entry <= mss).unwrap_or(0) as u32;
         let slot = slot(now);
-        let code = self.code(tuple, half.irs(), slot, index, half.cookie_options());
+        let code = self.code(config, tuple, half.irs(), slot, index, half.cookie_options());
         let slot_bit = if slot & 1 == 1 { SLOT_BIT } else { 0 };
         half.with_iss(SeqNum(slot_bit | index << MSS_SHIFT | code))
     }
@@ -102,7 +102,7 @@ impl SynCookies {
             current.wrapping_sub(1)
         };
         let index = (iss.0 >> MSS_SHIFT) & 7;
-        if self.code(tuple, irs, slot, index, options) != iss.0 & CODE_MASK {
+        if self.code(config, tuple, irs, slot, index, options) != iss.0 & CODE_MASK {
             return None;
         }
         let mss = MSS_TABLE[index as usize];
@@ -125,6 +125,7 @@ impl SynCookies {
     /// The code over everything that a cookie vouches for.
     fn code(
         &self,
+        config: &Config,
         tuple: &FourTuple,
         irs: SeqNum,
         slot: u32,
@@ -132,11 +133,13 @@ impl SynCookies {
         options: Option<CookieOptions>,
     ) -> u32 {
         let options = options.map_or(u8::MAX, |options| options.bits() as u8);
-        let mut bytes = [0; TUPLE_LEN + 10];
+        // The scale that our SYN-ACK named: a listener's buffer may change meanwhile.
+        let ours = WindowScale::for_window(config.receive_buffer).shift();
+        let mut bytes = [0; TUPLE_LEN + 11];
         bytes[..TUPLE_LEN].copy_from_slice(&tuple_bytes(tuple));
         bytes[TUPLE_LEN..][..4].copy_from_slice(&irs.0.to_be_bytes());
         bytes[TUPLE_LEN + 4..][..4].copy_from_slice(&slot.to_be_bytes());
-        bytes[TUPLE_LEN + 8..].copy_from_slice(&[mss_index as u8, options]);
+        bytes[TUPLE_LEN + 8..].copy_from_slice(&[mss_index as u8, options, ours]);
         let mut hasher = SipHasher24::new_with_key(&self.key);
         hasher.write(&bytes);
         hasher.finish() as u32 & CODE_MASK

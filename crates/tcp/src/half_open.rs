@@ -13,7 +13,6 @@ use std::rc::Rc;
 use crore_base::{Duration, Instant, SeqNum, WindowScale};
 use crore_wire::{Flags, Segment, TcpOptions, Timestamps};
 
-use crate::config::MSS_FLOOR;
 use crate::cookie::CookieOptions;
 use crate::park::PARKED_LEN;
 use crate::{Config, Connection, Path, State};
@@ -225,9 +224,9 @@ impl HalfOpen {
             seq: self.iss(),
             ack: self.irs() + 1,
             flags: Flags::SYN | Flags::ACK,
-            window: config.receive_buffer.clamp(1, 0xffff) as u16,
+            window: config.receive_limit().min(0xffff) as u16,
             options: TcpOptions {
-                mss: Some(path.mss.min(config.mss_max).max(MSS_FLOOR)),
+                mss: Some(config.segment_limit(path.mss)),
                 window_scale: with(SCALING).then(|| WindowScale::for_window(config.receive_buffer)),
                 sack_permitted: with(SACK),
                 timestamps,

@@ -195,6 +195,11 @@ impl Parked {
         self
     }
 
+    /// Whether small writes are sent at once.
+    pub const fn has_nodelay(&self) -> bool {
+        self.bits & bits::NODELAY != 0
+    }
+
     /// Two bits for the owner to remember something by.
     pub const fn marks(&self) -> u8 {
         (self.rcv_wnd >> MARKS_SHIFT) as u8
@@ -304,7 +309,8 @@ impl Connection {
         if parked.flag(bits::TIMESTAMPS) {
             connection.ts.enable(heard_at, parked.ts_recent);
         }
-        connection.mss = parked.mss;
+        // It may have been lowered since.
+        connection.mss = connection.config.segment_limit(parked.mss);
         let finished = matches!(state, State::FinWait2 | State::TimeWait);
         let peer_finished = matches!(state, State::CloseWait | State::TimeWait);
         let scale = WindowScale::new(parked.scales & 0xf);

@@ -35,12 +35,16 @@ pub(crate) struct ReceiveSpace {
     position: u64,
     /// How we scale our window field.
     pub(crate) scale: WindowScale,
+    /// How we offer to scale it on a SYN of ours. What was offered stands.
+    pub(crate) offered_scale: WindowScale,
     /// The peer's FIN was taken.
     pub(crate) fin_received: bool,
     /// Number of the peer's FIN, once seen.
     fin: Option<SeqNum>,
     /// Bytes that may wait for the reader.
     buffer: u32,
+    /// The most that it ever was: as much may have been offered.
+    most: u32,
     queue: ByteQueue,
     /// What came before its turn; none while nothing did, which is nearly always.
     early: Option<Box<Assembler>>,
@@ -63,7 +67,8 @@ pub(crate) struct Received {
 }
 
 impl ReceiveSpace {
-    pub(crate) fn new(buffer: u32) -> Self {
+    /// `limit` bytes may wait for the reader; the scale is that of `buffer` bytes.
+    pub(crate) fn new(limit: u32, buffer: u32) -> Self {
         Self {
             nxt: SeqNum(0),
             irs: SeqNum(0),
@@ -71,12 +76,26 @@ impl ReceiveSpace {
             last_ack_sent: SeqNum(0),
             position: 0,
             scale: WindowScale::ZERO,
+            offered_scale: WindowScale::for_window(buffer),
             fin_received: false,
             fin: None,
-            buffer: buffer.max(1),
+            buffer: limit.max(1),
+            most: limit.max(1),
             queue: ByteQueue::new(),
             early: None,
         }
+    }
+
+    /// From now on `limit` bytes may wait for the reader. What the peer was
+    /// allowed to send it may send all the same.
+    pub(crate) fn set_limit(&mut self, limit: u32) {
+        self.buffer = limit.max(1);
+        self.most = self.most.max(self.buffer);
+    }
+
+    /// The most that may wait for the reader.
+    pub(crate) const fn most(&self) -> u32 {
+        self.most
     }
 
     /// The peer's SYN came; `promised` is the window that our own SYN named.

@@ -86,6 +86,11 @@ impl SendSpace {
         self.set_window(rcv_nxt, nxt, wnd);
     }
 
+    /// From now on the queue may hold `limit` bytes; what it holds beyond stays.
+    pub(crate) fn set_limit(&mut self, limit: u32) {
+        self.limit = limit.max(1);
+    }
+
     /// Appends what fits of `data`, and says how much that was.
     pub(crate) fn write(&mut self, data: &[u8]) -> usize {
         let taken = self.room().min(data.len());

@@ -4,12 +4,15 @@
 //! (half-close, and closing with data unread).
 
 use core::fmt;
+use std::rc::Rc;
 
-use crore_base::Instant;
+use crore_base::{Instant, WindowScale};
 use crore_netbuf::Chunk;
 
 use super::{Connection, Owed};
-use crate::{CloseReason, State};
+use crate::congestion::Congestion;
+use crate::event::PendingEvents;
+use crate::{CloseReason, Config, State};
 
 /// What reading brought.
 #[derive(Debug, PartialEq, Eq)]
@@ -171,10 +174,50 @@ impl Connection {
         }
     }
 
+    /// The application has chosen otherwise: from here on `config` counts. The
+    /// caller looks at [`Self::next_timeout`] afterwards, and at what is to be
+    /// sent. Nagle's algorithm is left as it is ([`Self::set_nodelay`]), and what
+    /// the handshake has settled stays.
+    pub fn configure(&mut self, config: Rc<Config>) {
+        let old = core::mem::replace(&mut self.config, config);
+        let new = &self.config;
+        self.corked = new.cork;
+        self.snd.set_limit(new.send_buffer);
+        self.rcv.set_limit(new.receive_limit());
+        if self.state == State::SynSent && self.snd.nxt == self.snd.iss {
+            self.rcv.offered_scale = WindowScale::for_window(new.receive_buffer);
+        }
+        if !self.state.is_synchronized() {
+            return;
+        }
+        if new.congestion != old.congestion {
+            // The other algorithm goes on from the same window.
+            let segments = self.congestion.window() / self.smss();
+            let threshold = self.congestion.threshold_segments();
+            self.congestion = Congestion::new(new.congestion, self.smss(), new.initial_window);
+            self.congestion.resume(Some(segments), threshold);
+        }
+        let mss = new.segment_limit(self.mss);
+        if mss != self.mss {
+            self.mss = mss;
+            self.congestion.set_mss(self.smss());
+        }
+        if self.snd.may_wake_writer() {
+            self.snd.starved = false;
+            self.events.add(PendingEvents::WRITABLE);
+        }
+        self.arm_persist_if_stuck(self.last_activity());
+    }
+
     /// Whether small segments are sent at once (true), or held while earlier
     /// data is unacknowledged (false: Nagle's algorithm).
     pub const fn set_nodelay(&mut self, nodelay: bool) {
         self.nodelay = nodelay;
+    }
+
+    /// Whether small segments are sent at once.
+    pub const fn nodelay(&self) -> bool {
+        self.nodelay
     }
 
     fn check_writable(&self) -> Result<(), WriteError> {

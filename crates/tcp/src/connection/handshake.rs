@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use crore_base::{DropReason, Instant, SeqNum, WindowScale};
+use crore_base::{DropReason, Instant, SeqNum};
 use crore_wire::Segment;
 
 use super::{Connection, Disposition, Owed, Timer};
@@ -116,7 +116,7 @@ impl Connection {
         if let (true, Some(scale)) = (config.window_scaling, options.window_scale) {
             self.scaling = true;
             self.snd.scale = scale;
-            self.rcv.scale = WindowScale::for_window(config.receive_buffer);
+            self.rcv.scale = self.rcv.offered_scale;
         }
         //= rfc7323#section-3.2 (MUST)
         // Timestamps are used only if both SYNs carry the option.

@@ -50,6 +50,8 @@ pub struct Connection {
     /// anything but the end.
     pub(crate) released: bool,
     pub(crate) nodelay: bool,
+    /// Segments that are not full wait.
+    corked: bool,
     /// Both ends permitted SACK.
     pub(crate) sack: bool,
     /// Both ends scale their windows.
@@ -121,6 +123,7 @@ impl Connection {
             state,
             released: false,
             nodelay: config.nodelay,
+            corked: config.cork,
             sack: false,
             scaling: false,
             syn_lost: false,
@@ -134,7 +137,7 @@ impl Connection {
             heard_at: now,
             sent_at: now,
             snd: SendSpace::new(iss, config.send_buffer),
-            rcv: ReceiveSpace::new(config.receive_buffer),
+            rcv: ReceiveSpace::new(config.receive_limit(), config.receive_buffer),
             ts: TimestampState::new(ts_offset),
             rtt,
             congestion: Congestion::new(config.congestion, 1, 1),
@@ -252,7 +255,7 @@ impl Connection {
             "nothing is acknowledged that has not come"
         );
         assert!(
-            rcv.readable() <= self.config.receive_buffer.max(1) as usize,
+            rcv.readable() <= rcv.most() as usize,
             "no more waits for the reader than the buffer allows"
         );
         if self.recovery.phase == Phase::Resend {
@@ -318,9 +321,7 @@ impl Connection {
 /// What is sent to a peer that named `named` as its MSS, or none.
 pub(crate) fn peer_mss(config: &Config, path: Path, named: Option<u16>) -> u16 {
     let peer = named.unwrap_or(path.default_mss());
-    peer.min(path.mss)
-        .min(config.mss_max)
-        .max(crate::config::MSS_FLOOR)
+    config.segment_limit(peer.min(path.mss))
 }
 
 /// SMSS for an MSS of `mss`.

@@ -167,11 +167,11 @@ impl Connection {
         }
         //= rfc9293#section-3.8.6.2.1 (MUST)
         // A segment goes if it is full; if it is all that there is, and Nagle's
-        // algorithm does not hold it; if it is half of the largest window that
+        // algorithm does not hold it (nor the application); if it is half of the largest window that
         // the peer ever had. Else more room is waited for (if nothing is in
         // flight, with a timer: `is_stuck`).
         let goes = len == room
-            || (all && (fin || self.nodelay || snd.una == snd.nxt))
+            || (all && (fin || (!self.corked && (self.nodelay || snd.una == snd.nxt))))
             || (len == window && u64::from(len) * 2 >= u64::from(snd.max_wnd));
         goes.then_some(Pick {
             seq: snd.nxt,

@@ -53,10 +53,9 @@ impl Timer {
     }
 }
 
-/// Unanswered keepalive probes before the peer is given up, and how far apart
-/// they are at most.
-const KEEPALIVE_PROBES: u8 = 9;
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(75);
+/// How long an application that holds small segments back may do so: what is a
+/// pause to it is a delay to the peer.
+const CORK_MAX: Duration = Duration::from_millis(200);
 
 /// How long TIME-WAIT is drawn out for an acknowledgment that could not be sent:
 /// longer than a neighbour takes to be found or given up.
@@ -184,6 +183,12 @@ impl Connection {
         if !self.is_stuck(now) {
             return;
         }
+        if self.corked && self.snd.window_beyond(self.snd.nxt) > 0 {
+            // It is the application that keeps it, not the peer.
+            self.owed.add(Owed::PROBE);
+            self.timer = self.persist_timer(now);
+            return;
+        }
         if self.retries >= self.config.data_retries {
             self.give_up();
             return;
@@ -198,7 +203,7 @@ impl Connection {
     /// owner knows, who had the connection parked: it is probed now, and again
     /// as often as any silent peer.
     pub fn probe(&mut self, now: Instant) {
-        if let Some(idle) = self.config.keepalive {
+        if let Some(idle) = self.config.keepalive.idle() {
             self.heard_at = now - idle;
             self.on_timeout(now);
         }
@@ -210,7 +215,7 @@ impl Connection {
     }
 
     fn on_keepalive_timeout(&mut self) {
-        if self.keepalives >= KEEPALIVE_PROBES {
+        if self.keepalives >= self.config.keepalive.count.max(1) {
             self.give_up();
             return;
         }
@@ -230,7 +235,8 @@ impl Connection {
     // Keepalives are sent only where they were asked for, and only when nothing
     // was heard for the interval; what is in flight has a timer of its own.
     fn keepalive_at(&self) -> Option<Instant> {
-        let idle = self.config.keepalive?;
+        let keepalive = &self.config.keepalive;
+        let idle = keepalive.idle()?;
         let listens = matches!(
             self.state,
             State::Established | State::CloseWait | State::FinWait2
@@ -238,8 +244,7 @@ impl Connection {
         if !listens || self.snd.una != self.snd.nxt {
             return None;
         }
-        let interval = idle.min(KEEPALIVE_INTERVAL);
-        Some(self.heard_at + idle + interval.saturating_mul(u64::from(self.keepalives)))
+        Some(self.heard_at + idle + keepalive.interval.saturating_mul(u64::from(self.keepalives)))
     }
 
     /// Something waits, nothing is in flight, and the window does not let it
@@ -247,7 +252,7 @@ impl Connection {
     #[inline]
     pub(super) fn arm_persist_if_stuck(&mut self, now: Instant) {
         // With nothing in flight and room for a whole segment, something goes.
-        let goes = self.recovery.phase == Phase::Open && self.snd.wnd >= u32::from(self.mss);
+        let goes = self.recovery.phase == Phase::Open && self.snd.wnd >= u32::from(self.mss) && !self.corked;
         if self.timer.kind == Kind::Off && !goes && self.is_stuck(now) {
             self.timer = self.persist_timer(now);
         }
@@ -324,8 +329,13 @@ impl Connection {
     }
 
     fn persist_timer(&self, now: Instant) -> Timer {
+        let wait = if self.corked && self.snd.window_beyond(self.snd.nxt) > 0 {
+            CORK_MAX
+        } else {
+            self.rtt.rto()
+        };
         Timer {
-            at: now + self.rtt.rto(),
+            at: now + wait,
             kind: Kind::Persist,
         }
     }

@@ -4,7 +4,7 @@
 //! Order of what is sent: resets, SYN, lost data, new data and FIN, probes,
 //! bare acknowledgments.
 
-use crore_base::{Instant, SeqNum, WindowScale};
+use crore_base::{Instant, SeqNum};
 use crore_wire::{Flags, SackBlocks, Segment, TcpOptions, Timestamps};
 
 use super::pick::{Pick, Why};
@@ -150,9 +150,7 @@ impl Connection {
             // Only if the peer's SYN had the option (RFC 7323 section 2.2).
             self.scaling.then_some(self.rcv.scale)
         } else {
-            config
-                .window_scaling
-                .then_some(WindowScale::for_window(config.receive_buffer))
+            config.window_scaling.then_some(self.rcv.offered_scale)
         };
         let uses_timestamps = if answers {
             self.ts.enabled
@@ -162,7 +160,7 @@ impl Connection {
         let options = TcpOptions {
             //= rfc9293#section-3.7.1 (SHOULD)
             // Every SYN names the MSS.
-            mss: Some(self.path.mss.min(config.mss_max).max(crate::config::MSS_FLOOR)),
+            mss: Some(config.segment_limit(self.path.mss)),
             window_scale: scale,
             sack_permitted: if answers { self.sack } else { config.sack },
             timestamps: uses_timestamps.then(|| self.ts.option(now)),

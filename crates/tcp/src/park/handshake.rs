@@ -33,7 +33,7 @@ impl HalfOpen {
     ) -> Option<Parked> {
         let flags = segment.flags;
         let nxt = self.irs() + 1;
-        let promised = u32::from(ReceiveSpace::offered_on_syn(config.receive_buffer));
+        let promised = u32::from(ReceiveSpace::offered_on_syn(config.receive_limit()));
         let is_bare = flags.has_ack() && !flags.has_syn() && !flags.has_fin() && !flags.has_rst();
         let is_acceptable = segment.seq.at_or_after(nxt) && segment.seq.at_or_before(nxt + promised);
         if !is_bare || !is_acceptable || segment.ack != self.iss() + 1 {

@@ -2,7 +2,7 @@
 //! grows without a bound, and what is always true stays true.
 
 use crore_base::{Duration, SeqNum, WindowScale};
-use crore_tcp::{Config, State};
+use crore_tcp::{Config, Keepalive, State};
 use crore_wire::{Flags, SackBlocks, Segment, TcpOptions, Timestamps};
 use proptest::prelude::*;
 
@@ -181,7 +181,7 @@ proptest! {
             send_buffer,
             max_reassembly_chunks,
             delayed_ack: Duration::from_millis(if delayed { 40 } else { 0 }),
-            keepalive: keepalive.then(|| Duration::from_secs(1)),
+            keepalive: if keepalive { Keepalive::every(Duration::from_secs(1)) } else { Keepalive::OFF },
             ..Config::default()
         };
         let mut first = syn();

@@ -2,7 +2,7 @@
 
 use crore_base::{DropReason, Duration, Instant};
 use crore_netbuf::Chunk;
-use crore_tcp::{CloseReason, Config, Disposition, Event, State};
+use crore_tcp::{CloseReason, Config, Disposition, Event, Keepalive, State};
 use crore_wire::{Flags, Segment, Timestamps};
 
 use crate::lone::{ACK, FIN, IRS, Lone, MSS, Sent, plain, seg, syn};
@@ -546,7 +546,7 @@ fn an_idle_peer_is_probed_only_if_asked_for() {
     let mut lone = Lone::established(plain());
     assert_eq!(lone.conn.next_timeout(), None, "an idle connection costs nothing");
     let config = Config {
-        keepalive: Some(Duration::from_secs(100)),
+        keepalive: Keepalive::every(Duration::from_secs(100)),
         ..plain()
     };
     lone = Lone::established(config);
