@@ -1,6 +1,6 @@
 //! What an operator may choose, and what the path dictates.
 
-use crore_base::Duration;
+use crore_base::{Duration, WindowScale};
 
 use crate::Keepalive;
 
@@ -106,6 +106,13 @@ impl Default for Config {
             user_timeout: None,
             linger: None,
         }
+    }
+}
+
+impl Config {
+    /// The scale of the windows that this end offers, where windows are scaled.
+    pub(crate) fn offered_scale(&self) -> WindowScale {
+        WindowScale::for_window(self.receive_buffer)
     }
 }
 

@@ -134,7 +134,7 @@ impl SynCookies {
     ) -> u32 {
         let options = options.map_or(u8::MAX, |options| options.bits() as u8);
         // The scale that our SYN-ACK named: a listener's buffer may change meanwhile.
-        let ours = WindowScale::for_window(config.receive_buffer).shift();
+        let ours = config.offered_scale().shift();
         let mut bytes = [0; TUPLE_LEN + 11];
         bytes[..TUPLE_LEN].copy_from_slice(&tuple_bytes(tuple));
         bytes[TUPLE_LEN..][..4].copy_from_slice(&irs.0.to_be_bytes());

@@ -227,7 +227,7 @@ impl HalfOpen {
             window: config.receive_limit().min(0xffff) as u16,
             options: TcpOptions {
                 mss: Some(config.segment_limit(path.mss)),
-                window_scale: with(SCALING).then(|| WindowScale::for_window(config.receive_buffer)),
+                window_scale: with(SCALING).then(|| config.offered_scale()),
                 sack_permitted: with(SACK),
                 timestamps,
                 ..TcpOptions::default()
@@ -269,8 +269,7 @@ impl HalfOpen {
         Terms {
             scaling: with(SCALING),
             scales: if with(SCALING) {
-                let ours = WindowScale::for_window(config.receive_buffer);
-                (WindowScale::new(self.scale), ours)
+                (WindowScale::new(self.scale), config.offered_scale())
             } else {
                 (WindowScale::ZERO, WindowScale::ZERO)
             },

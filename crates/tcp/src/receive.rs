@@ -67,8 +67,8 @@ pub(crate) struct Received {
 }
 
 impl ReceiveSpace {
-    /// `limit` bytes may wait for the reader; the scale is that of `buffer` bytes.
-    pub(crate) fn new(limit: u32, buffer: u32) -> Self {
+    /// `limit` bytes may wait for the reader.
+    pub(crate) fn new(limit: u32, offered_scale: WindowScale) -> Self {
         Self {
             nxt: SeqNum(0),
             irs: SeqNum(0),
@@ -76,7 +76,7 @@ impl ReceiveSpace {
             last_ack_sent: SeqNum(0),
             position: 0,
             scale: WindowScale::ZERO,
-            offered_scale: WindowScale::for_window(buffer),
+            offered_scale,
             fin_received: false,
             fin: None,
             buffer: limit.max(1),

@@ -6,7 +6,7 @@
 use core::fmt;
 use std::rc::Rc;
 
-use crore_base::{Instant, WindowScale};
+use crore_base::Instant;
 use crore_netbuf::Chunk;
 
 use super::{Connection, Owed};
@@ -185,7 +185,7 @@ impl Connection {
         self.snd.set_limit(new.send_buffer);
         self.rcv.set_limit(new.receive_limit());
         if self.state == State::SynSent && self.snd.nxt == self.snd.iss {
-            self.rcv.offered_scale = WindowScale::for_window(new.receive_buffer);
+            self.rcv.offered_scale = new.offered_scale();
         }
         if !self.state.is_synchronized() {
             return;

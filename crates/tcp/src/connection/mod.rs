@@ -137,7 +137,7 @@ impl Connection {
             heard_at: now,
             sent_at: now,
             snd: SendSpace::new(iss, config.send_buffer),
-            rcv: ReceiveSpace::new(config.receive_limit(), config.receive_buffer),
+            rcv: ReceiveSpace::new(config.receive_limit(), config.offered_scale()),
             ts: TimestampState::new(ts_offset),
             rtt,
             congestion: Congestion::new(config.congestion, 1, 1),
