@@ -20,6 +20,7 @@ pub mod pattern;
 pub mod plan;
 mod run;
 mod scenario;
+pub mod script;
 pub mod task;
 pub mod tasks;
 mod trace;
