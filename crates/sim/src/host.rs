@@ -1,5 +1,8 @@
 //! One of the two hosts of a world, whichever stack it runs.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use crore_base::{DropCounters, Duration, Instant};
 use crore_nic::fault::{FaultNic, FaultStats};
 use crore_nic::sim::{End, SimNic};
@@ -9,6 +12,7 @@ use crore_stack::{Stack, StackConfig};
 
 use crate::app::App;
 use crate::clock::ClockedNic;
+use crate::referee::{Referee, WatchedNic};
 use crate::tasks::Tasks;
 
 /// An end of the link, with faults around it or as it is.
@@ -91,6 +95,15 @@ pub trait Host {
     fn cookies(&self) -> u64;
     /// What the faults did here, and how many frames they hold.
     fn faults(&self) -> (FaultStats, usize);
+    /// Whether something is out that the peer has not acknowledged: then it must
+    /// want to be woken.
+    fn awaits_acknowledgment(&self) -> bool {
+        false
+    }
+    /// Duplicates that were received where a DSACK could tell, and DSACKs sent.
+    fn duplicates(&self) -> (u64, u64) {
+        (0, 0)
+    }
     /// Connections that ended by a reset, a refusal or a time-out, whether their
     /// application still heard of it or not.
     fn broken(&self) -> u64;
@@ -100,7 +113,8 @@ pub trait Host {
 
 /// A host that runs Crore.
 pub struct CroreHost {
-    shard: Shard<ClockedNic<LinkNic>, App>,
+    shard: Shard<ClockedNic<WatchedNic>, App>,
+    referee: Rc<RefCell<Referee>>,
     ahead: Duration,
 }
 
@@ -113,12 +127,15 @@ impl CroreHost {
         key: [u8; 16],
         ahead: Duration,
         tasks: Tasks,
+        referee: Referee,
     ) -> Result<Self, String> {
-        let nic = ClockedNic::new(nic, ahead);
+        let referee = Rc::new(RefCell::new(referee));
+        let nic = ClockedNic::new(WatchedNic::new(nic, Rc::clone(&referee)), ahead);
         let mut stack = Stack::new(config, nic.capabilities(), key).map_err(|error| error.to_string())?;
         let app = App::new(end, tasks, &mut stack)?;
         Ok(Self {
             shard: Shard::new(nic, stack, app),
+            referee,
             ahead,
         })
     }
@@ -128,7 +145,10 @@ impl Host for CroreHost {
     fn turn(&mut self, now: Instant) -> Result<bool, String> {
         let turn = self.shard.turn(now + self.ahead);
         let progress = self.shard.service_mut().take_progress() || !turn.is_idle();
-        match self.shard.service().failure() {
+        if let Some(what) = self.shard.service().failure() {
+            return Err(what.to_owned());
+        }
+        match self.referee.borrow().foul() {
             Some(what) => Err(what.to_owned()),
             None => Ok(progress),
         }
@@ -161,7 +181,15 @@ impl Host for CroreHost {
     }
 
     fn faults(&self) -> (FaultStats, usize) {
-        self.shard.nic().inner().faults()
+        self.shard.nic().inner().inner().faults()
+    }
+
+    fn awaits_acknowledgment(&self) -> bool {
+        self.referee.borrow().awaits_acknowledgment(self.tasks())
+    }
+
+    fn duplicates(&self) -> (u64, u64) {
+        self.referee.borrow().duplicates()
     }
 
     fn broken(&self) -> u64 {

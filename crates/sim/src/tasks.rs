@@ -65,6 +65,11 @@ impl Tasks {
         &mut self.tasks[index]
     }
 
+    /// Whether connection `index` is over for its application.
+    pub fn has_ended(&self, index: usize) -> bool {
+        self.tasks.get(index).is_some_and(|task| task.end().is_some())
+    }
+
     /// When something is to be done though nothing comes.
     pub fn next_wakeup(&self) -> Option<Instant> {
         let opening = self

@@ -15,6 +15,7 @@ use crate::attacker::Attacker;
 use crate::draw;
 use crate::foreign::ForeignHost;
 use crate::host::{CroreHost, Host, LinkNic};
+use crate::referee::Referee;
 use crate::scenario::{Disturbance, HostPlan, Kind, Scenario, StackPlan};
 use crate::tasks::Tasks;
 use crate::trace::Trace;
@@ -136,9 +137,16 @@ impl World {
     /// Moves time on to what comes next.
     fn advance(&mut self) -> Result<(), String> {
         let now = self.now;
-        let wakeups = self.hosts.iter_mut().filter_map(|host| host.next_wakeup(now));
+        let mut wakeups = [None; 2];
+        for (host, wakeup) in self.hosts.iter_mut().zip(&mut wakeups) {
+            *wakeup = host.next_wakeup(now);
+            if wakeup.is_none() && host.awaits_acknowledgment() {
+                return Err("something is unacknowledged, and no timer runs".to_owned());
+            }
+        }
         let disturbance = self.next_disturbance.map(|(at, _)| Instant::ZERO + at);
         let attack = self.attacker.as_ref().and_then(|a| a.borrow().next_timeout());
+        let wakeups = wakeups.into_iter().flatten();
         let Some(next) = wakeups.chain(disturbance).chain(attack).min() else {
             return Err("nothing will ever happen again, but the world is not over".to_owned());
         };
@@ -204,7 +212,8 @@ fn host(scenario: &Scenario, end: End, nic: SimNic, ahead: Duration) -> Result<B
             config.addresses = draw::addresses(end);
             let key = u128::from(scenario.seed) << 1 | end as u128;
             let tasks = tasks(Instant::ZERO + ahead);
-            let host = CroreHost::new(end, nic, config, key.to_be_bytes(), ahead, tasks)?;
+            let referee = Referee::new(end, Rc::clone(&scenario.connections), scenario.seed);
+            let host = CroreHost::new(end, nic, config, key.to_be_bytes(), ahead, tasks, referee)?;
             Ok(Box::new(host))
         }
         StackPlan::Foreign(config) => {

@@ -1,0 +1,171 @@
+use crore_base::{Instant, SeqNum, WindowScale};
+use crore_wire::{Flags, SackBlocks, Segment, TcpOptions};
+
+use super::Flow;
+use crate::pattern::Pattern;
+
+const ISS: SeqNum = SeqNum(u32::MAX - 1);
+const IRS: SeqNum = SeqNum(7_000);
+const TOTAL: u64 = 5_000;
+
+fn pattern() -> Pattern {
+    Pattern::new(1, 0, true)
+}
+
+fn text(from: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    pattern().fill(from, &mut bytes);
+    bytes
+}
+
+fn at(ms: u64) -> Instant {
+    Instant::from_millis(ms)
+}
+
+/// Ours; numbers are relative to the two SYNs.
+fn ours(seq: u32, ack: u32, window: u16) -> Segment {
+    Segment {
+        seq: ISS + seq,
+        ack: IRS + ack,
+        flags: Flags::ACK,
+        window,
+        ..Segment::default()
+    }
+}
+
+fn theirs(seq: u32, ack: u32, window: u16) -> Segment {
+    Segment {
+        seq: IRS + seq,
+        ack: ISS + ack,
+        flags: Flags::ACK,
+        window,
+        ..Segment::default()
+    }
+}
+
+/// A flow whose handshake is over: we may send 1,000 bytes, the peer 2,000.
+fn open() -> Flow {
+    let mut flow = Flow::new(pattern(), TOTAL);
+    let options = TcpOptions {
+        sack_permitted: true,
+        window_scale: Some(WindowScale::ZERO),
+        ..TcpOptions::default()
+    };
+    let syn = |seq, ack, flags| Segment {
+        seq,
+        ack,
+        flags,
+        window: 1_000,
+        options,
+        ..Segment::default()
+    };
+    flow.on_sent(at(0), &syn(ISS, SeqNum(0), Flags::SYN), &[])
+        .expect("a SYN");
+    flow.on_received(&syn(IRS, ISS + 1, Flags::SYN | Flags::ACK), 0);
+    flow.on_sent(at(1), &ours(1, 1, 2_000), &[]).expect("its answer");
+    flow
+}
+
+fn refused(flow: &mut Flow, seg: &Segment, bytes: &[u8], why: &str) {
+    let said = flow.on_sent(at(2), seg, bytes);
+    let what = said.expect_err(why);
+    assert!(what.contains(why), "{what:?} names {why:?}");
+}
+
+#[test]
+fn what_is_right_is_not_whistled() {
+    let mut flow = open();
+    assert!(!flow.awaits_acknowledgment(), "nothing is out");
+    flow.on_sent(at(2), &ours(1, 1, 2_000), &text(0, 500))
+        .expect("text");
+    assert!(flow.awaits_acknowledgment(), "500 bytes are");
+    flow.on_sent(at(3), &ours(201, 1, 2_000), &text(200, 300))
+        .expect("some of it again");
+    flow.on_received(&theirs(1, 501, 1_000), 100);
+    assert!(!flow.awaits_acknowledgment(), "they have arrived");
+    flow.on_sent(at(4), &ours(501, 101, 1_900), &text(500, 1_000))
+        .expect("a window full");
+    flow.on_sent(at(5), &ours(1501, 101, 1_900), &text(1500, 1))
+        .expect("and a probe");
+}
+
+#[test]
+fn an_acknowledgment_of_what_has_not_come_is_a_foul() {
+    let mut flow = open();
+    flow.on_received(&theirs(101, 1, 1_000), 100);
+    refused(&mut flow, &ours(1, 201, 1_800), &[], "acknowledges 201");
+    let mut flow = open();
+    flow.on_received(&theirs(101, 1, 1_000), 100);
+    let mut report = ours(1, 1, 2_000);
+    report.options.sack = SackBlocks::default();
+    assert!(report.options.sack.push(IRS + 101, IRS + 202), "room for one");
+    refused(&mut flow, &report, &[], "reports 101..202");
+}
+
+#[test]
+fn text_beyond_the_window_and_text_that_changes_are_fouls() {
+    refused(&mut open(), &ours(1, 1, 2_000), &text(0, 1_002), "never allowed");
+    let mut altered = text(0, 100);
+    altered[40] ^= 1;
+    refused(&mut open(), &ours(1, 1, 2_000), &altered, "byte 40");
+    let mut flow = open();
+    flow.on_received(&theirs(1, 1, 60_000), 0);
+    refused(
+        &mut flow,
+        &ours(1, 1, 2_000),
+        &text(0, 5_001),
+        "more than the 5000",
+    );
+}
+
+#[test]
+fn a_fin_that_moves_and_text_behind_it_are_fouls() {
+    let fin = |seq| Segment {
+        flags: Flags::ACK | Flags::FIN,
+        ..ours(seq, 1, 2_000)
+    };
+    let mut flow = open();
+    flow.on_sent(at(2), &fin(1), &text(0, 10))
+        .expect("ten bytes and the end");
+    refused(&mut flow, &fin(1), &text(0, 11), "stands at 12");
+    let mut flow = open();
+    flow.on_sent(at(2), &fin(1), &text(0, 10))
+        .expect("ten bytes and the end");
+    refused(&mut flow, &ours(5, 1, 2_000), &text(4, 20), "behind its FIN");
+}
+
+#[test]
+fn a_window_taken_back_is_a_foul() {
+    refused(&mut open(), &ours(1, 1, 1_999), &[], "takes its window back");
+}
+
+#[test]
+fn saying_the_same_without_end_is_a_foul() {
+    let mut flow = open();
+    flow.on_received(&theirs(1, 1, 1_000), 0);
+    let again = |flow: &mut Flow| (0..200).try_for_each(|_| flow.on_sent(at(3), &ours(1, 1, 2_000), &[]));
+    assert!(again(&mut flow).is_err(), "200 times in a moment");
+    let mut flow = open();
+    for ms in 0..200 {
+        flow.on_received(&theirs(101, 1, 1_000), 100);
+        flow.on_sent(at(ms), &ours(1, 1, 2_000), &[])
+            .expect("each answers a segment");
+    }
+}
+
+#[test]
+fn a_connection_begins_where_its_syn_ends() {
+    let mut flow = Flow::new(pattern(), TOTAL);
+    let syn = Segment {
+        seq: ISS,
+        flags: Flags::SYN,
+        ..Segment::default()
+    };
+    flow.on_sent(at(0), &syn, &[]).expect("a SYN");
+    flow.on_received(&theirs(0, 1, 1_000), 0);
+    let early = Segment {
+        flags: Flags::NONE,
+        ..ours(2, 1, 2_000)
+    };
+    refused(&mut flow, &early, &[], "follows none of its SYNs");
+}
