@@ -397,6 +397,7 @@ struct FaultDirection {
     duplicated: u64,
     reordered: u64,
     corrupted: u64,
+    queue_full: u64,
     overflowed: u64,
 }
 
@@ -408,6 +409,7 @@ impl FaultSummary {
                              duplicated,
                              reordered,
                              corrupted,
+                             queue_full,
                              overflowed,
                              passed: _,
                          }| {
@@ -417,6 +419,7 @@ impl FaultSummary {
                 duplicated,
                 reordered,
                 corrupted,
+                queue_full,
                 overflowed,
             }
         };

@@ -197,7 +197,8 @@ fn run_on<N: Nic, W: Work>(
     if config.faults.any() {
         let mut faults = config.faults.to_fault_config();
         faults.seed = faults.seed.wrapping_add(place.part.index.into());
-        let (mut outcome, nic) = drive(config, FaultNic::new(nic, faults), place, work, shared, ready)?;
+        let nic = FaultNic::new(nic, faults).holding(config.faults.held_frames as usize);
+        let (mut outcome, nic) = drive(config, nic, place, work, shared, ready)?;
         outcome.faults = Some(nic.stats());
         Ok(outcome)
     } else {

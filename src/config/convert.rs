@@ -139,6 +139,15 @@ impl Faults {
             corrupt: self.corrupt,
             delay: Duration::from_millis(self.delay_ms),
             jitter: Duration::from_millis(self.jitter_ms),
+            bursts: fault::Bursts {
+                enter: self.burst_enter,
+                leave: self.burst_leave,
+                loss: self.burst_loss,
+            },
+            bottleneck: fault::Bottleneck {
+                bytes_per_second: self.rate_kbit_per_second * 125,
+                queue_bytes: self.queue_bytes,
+            },
         };
         let only_if = |wanted: bool| if wanted { faults } else { fault::Faults::default() };
         fault::FaultConfig {

@@ -330,6 +330,18 @@ section! {
         delay_ms: u64 = 0, "ms", Whole(0, 10_000);
         /// The most that is added to the delay at random.
         jitter_ms: u64 = 0, "ms", Whole(0, 10_000);
+        /// The chance, with each frame, that losses that come together begin (Gilbert and Elliott's model).
+        burst_enter: f64 = 0.0, "probability", Real(0.0, 1.0);
+        /// The chance, with each frame, that they end again: they last for 1 / `burst_leave` frames in the mean.
+        burst_leave: f64 = 0.25, "probability", Real(0.0, 1.0);
+        /// The chance that a frame vanishes meanwhile.
+        burst_loss: f64 = 1.0, "probability", Real(0.0, 1.0);
+        /// What the narrowest place of the way lets through. 0: as much as comes.
+        rate_kbit_per_second: u64 = 0, "kbit/s", Whole(0, 1_000_000_000);
+        /// How much waits before the narrowest place; what comes on top of it vanishes.
+        queue_bytes: u64 = 131_072, "bytes", Whole(0, 1_073_741_824);
+        /// How many frames may be under way at once, each way. More vanish.
+        held_frames: u32 = 4096, "frames", Whole(1, 1_048_576);
         /// Which way they are made.
         direction: FaultDirection = FaultDirection::Both, "", OneOf(FaultDirection::WORDS);
         /// What the drawing starts from: the same seed and traffic give the same faults.
@@ -340,7 +352,14 @@ section! {
 impl Faults {
     /// Whether anything is to be done to the traffic at all.
     pub fn any(&self) -> bool {
-        let chances = [self.loss, self.duplicate, self.reorder, self.corrupt];
-        chances.iter().any(|&p| p > 0.0) || self.delay_ms > 0 || self.jitter_ms > 0
+        let chances = [
+            self.loss,
+            self.duplicate,
+            self.reorder,
+            self.corrupt,
+            self.burst_enter,
+        ];
+        let numbers = [self.delay_ms, self.jitter_ms, self.rate_kbit_per_second];
+        chances.iter().any(|&p| p > 0.0) || numbers.iter().any(|&n| n > 0)
     }
 }

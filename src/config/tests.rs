@@ -335,6 +335,20 @@ fn seconds_and_milliseconds_arrive_as_what_they_are() {
     let config = parse(GOOD, &["faults.loss=0.5", "faults.direction=tx"]).expect("good");
     let faults = config.faults.to_fault_config();
     assert!(faults.rx.is_none() && faults.tx.loss == 0.5, "one way only");
+    let config = parse(
+        GOOD,
+        &["faults.rate_kbit_per_second=100000", "faults.burst_enter=0.01"],
+    );
+    let faults = config.expect("good").faults;
+    assert!(faults.any(), "a bottleneck and bursts are faults");
+    let rx = faults.to_fault_config().rx;
+    assert_eq!(rx.bottleneck.bytes_per_second, 12_500_000, "kilobits in bytes");
+    assert_eq!(rx.bottleneck.queue_bytes, 131_072, "with the usual queue");
+    assert_eq!(
+        (rx.bursts.enter, rx.bursts.leave),
+        (0.01, 0.25),
+        "and bursts of four"
+    );
 }
 
 /// Set `CRORE_UPDATE_DOCS` to have the document renewed instead.

@@ -1,4 +1,6 @@
-//! A NIC that loses, doubles, reorders, corrupts and delays.
+//! A NIC that loses, doubles, reorders, corrupts and delays, and that can be a
+//! way with a narrowest place ([`Bottleneck`]) and losses that come together
+//! ([`Bursts`]).
 //!
 //! [`FaultNic`] works around any [`Nic`], in either direction. Checksum
 //! offloads are masked out of its capabilities, so that software finds the
@@ -8,8 +10,9 @@
 //! delivered, as long as only one wrapper on the way corrupts.
 //!
 //! Always true: with all probabilities and times 0, frames pass unchanged and in
-//! order; no direction holds more than [`HELD_MAX`] frames; one seed and the
-//! same frames at the same times give the same faults.
+//! order; no direction holds more than [`HELD_MAX`] frames, or what
+//! [`FaultNic::holding`] says; one seed and the same frames at the same times give
+//! the same faults.
 
 use core::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -20,7 +23,12 @@ use crore_netbuf::Chunk;
 use crate::nic::{BURST, Capabilities, Nic, RxFrame, TxMeta};
 use crate::prng::Prng;
 
-/// The most frames that a direction holds back. More would be delayed: they are
+mod path;
+
+use path::Way;
+pub use path::{Bottleneck, Bursts};
+
+/// The most frames that a direction holds back, unless told otherwise. More would be delayed: they are
 /// lost, and counted as overflowed.
 pub const HELD_MAX: usize = 4096;
 
@@ -61,6 +69,10 @@ pub struct Faults {
     pub delay: Duration,
     /// By up to which every frame is delayed in addition.
     pub jitter: Duration,
+    /// Losses that come together, besides `loss`.
+    pub bursts: Bursts,
+    /// The narrowest place, passed after the losses and before the delay.
+    pub bottleneck: Bottleneck,
 }
 
 impl Faults {
@@ -84,7 +96,7 @@ pub struct FaultStats {
 pub struct FaultCounts {
     /// Frames that came in.
     pub seen: u64,
-    /// Frames thrown away by intent.
+    /// Frames thrown away by intent, alone or in a burst.
     pub lost: u64,
     /// Frames of which a copy was added.
     pub duplicated: u64,
@@ -93,7 +105,9 @@ pub struct FaultCounts {
     /// Frames (or copies) damaged. What no checksum covers (ARP) is thrown away
     /// instead, as a NIC does on a wrong check sequence.
     pub corrupted: u64,
-    /// Frames (or copies) thrown away because [`HELD_MAX`] were held.
+    /// Frames (or copies) that the queue before the bottleneck had no room for.
+    pub queue_full: u64,
+    /// Frames (or copies) thrown away because as many as allowed were held.
     pub overflowed: u64,
     /// Frames (and copies) passed on.
     pub passed: u64,
@@ -115,6 +129,7 @@ impl FaultCounts {
             duplicated,
             reordered,
             corrupted,
+            queue_full,
             overflowed,
             passed,
         } = other;
@@ -123,6 +138,7 @@ impl FaultCounts {
         self.duplicated += duplicated;
         self.reordered += reordered;
         self.corrupted += corrupted;
+        self.queue_full += queue_full;
         self.overflowed += overflowed;
         self.passed += passed;
     }
@@ -158,6 +174,14 @@ impl<N: Nic> FaultNic<N> {
             staged: VecDeque::new(),
             arrivals: Vec::with_capacity(BURST),
         }
+    }
+
+    /// Lets each direction hold back up to `frames`, for a path on which more are
+    /// under way: at least what its rate carries in its delay, and its queue.
+    pub fn holding(mut self, frames: usize) -> Self {
+        self.rx.held_max = frames;
+        self.tx.held_max = frames;
+        self
     }
 
     /// Changes what happens to frames from now on; what is held stays held.
@@ -286,6 +310,8 @@ struct Direction<M> {
     faults: Faults,
     prng: Prng,
     counts: FaultCounts,
+    way: Way,
+    held_max: usize,
     held: BinaryHeap<Reverse<Held<M>>>,
     ready: VecDeque<(Chunk, M)>,
     admitted: u64,
@@ -297,6 +323,8 @@ impl<M: Copy + Tag> Direction<M> {
             faults,
             prng,
             counts: FaultCounts::default(),
+            way: Way::default(),
+            held_max: HELD_MAX,
             held: BinaryHeap::new(),
             ready: VecDeque::new(),
             admitted: 0,
@@ -306,7 +334,8 @@ impl<M: Copy + Tag> Direction<M> {
     /// Draws what becomes of a frame.
     fn admit(&mut self, now: Instant, frame: Chunk, tag: M) {
         self.counts.seen += 1;
-        if self.prng.chance(self.faults.loss) {
+        let in_burst = self.way.swallows(self.faults.bursts, &mut self.prng);
+        if self.prng.chance(self.faults.loss) || in_burst {
             self.counts.lost += 1;
             return;
         }
@@ -326,13 +355,17 @@ impl<M: Copy + Tag> Direction<M> {
             frame = damaged;
             tag.distrust();
         }
-        let mut due = now + self.faults.delay;
+        let Some(passed) = self.way.passes(now, frame.len(), self.faults.bottleneck) else {
+            self.counts.queue_full += 1;
+            return;
+        };
+        let mut due = passed + self.faults.delay;
         due += Duration::from_nanos(self.prng.between(0, self.faults.jitter.as_nanos()));
         if self.prng.chance(self.faults.reorder) {
             self.counts.reordered += 1;
             due += Duration::from_nanos(self.prng.between(1, REORDER_HOLD.as_nanos()));
         }
-        if self.held.len() >= HELD_MAX {
+        if self.held.len() >= self.held_max {
             self.counts.overflowed += 1;
             return;
         }

@@ -136,6 +136,7 @@ pub(crate) fn faults(prng: &mut Prng, faulty: bool) -> Faults {
         corrupt: up_to(0.04),
         delay: Duration::from_micros(prng.pick(&[0, 0, 100, 10_000])),
         jitter: Duration::from_micros(prng.pick(&[0, 0, 0, 50, 2_000, 150_000])),
+        ..Faults::default()
     }
 }
 

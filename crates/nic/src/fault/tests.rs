@@ -90,6 +90,15 @@ const STORM: Faults = Faults {
     corrupt: 0.1,
     delay: Duration::from_millis(2),
     jitter: Duration::from_millis(3),
+    bursts: Bursts {
+        enter: 0.0,
+        leave: 0.0,
+        loss: 0.0,
+    },
+    bottleneck: Bottleneck {
+        bytes_per_second: 0,
+        queue_bytes: 0,
+    },
 };
 
 #[test]
@@ -333,4 +342,88 @@ fn reserving_without_committing_leaves_no_trace() {
     setup.left.flush(at_ms(0));
     assert_eq!(setup.right.next_arrival(), None, "nothing was committed");
     assert!(setup.left.reserve(14 + 1501).is_none(), "no frame beyond the MTU");
+}
+
+#[test]
+fn a_bottleneck_spaces_frames_out_keeps_their_order_and_counts_what_finds_no_room() {
+    // A frame of 64 bytes takes 4 ms, and five may wait; one comes each millisecond.
+    let narrow = Faults {
+        bottleneck: Bottleneck {
+            bytes_per_second: 16_000,
+            queue_bytes: 5 * 64,
+        },
+        delay: MS.saturating_mul(10),
+        ..Faults::default()
+    };
+    let mut setup = setup(1, narrow, narrow);
+    let arrived = setup.exchange(400);
+    let FaultStats { rx, tx } = setup.left.stats();
+    for (counts, side) in [rx, tx].iter().zip(&arrived) {
+        assert_eq!(
+            counts.seen,
+            counts.queue_full + counts.passed,
+            "each is counted once"
+        );
+        assert!(
+            (100..=106).contains(&side.len()),
+            "a quarter passes: {}",
+            side.len()
+        );
+        assert!(side.is_sorted_by_key(|(_, data)| number(data)), "in order");
+        for pair in side.windows(2) {
+            let gap = pair[1].0.since(pair[0].0);
+            assert!(gap >= MS.saturating_mul(4), "at the rate: {gap:?}");
+        }
+        let (at, data) = &side[50];
+        let late = at.since(at_ms(u64::from(number(data))));
+        let most = MS.saturating_mul(10 + 5 * 4);
+        assert!(
+            late > MS.saturating_mul(25) && late <= most,
+            "delay and a full queue: {late:?}"
+        );
+    }
+}
+
+#[test]
+fn losses_in_bursts_are_repeatable_and_counted() {
+    let bursty = Faults {
+        bursts: Bursts {
+            enter: 0.02,
+            leave: 0.2,
+            loss: 1.0,
+        },
+        ..Faults::default()
+    };
+    let run = |seed| {
+        let mut setup = setup(seed, bursty, bursty);
+        let arrived = setup.exchange(2000);
+        let FaultStats { rx, tx } = setup.left.stats();
+        for (counts, side) in [rx, tx].iter().zip(&arrived) {
+            assert_eq!(
+                counts.seen - counts.lost,
+                side.len() as u64,
+                "what was not lost came"
+            );
+            assert!(counts.lost > 100, "a tenth or so is lost: {}", counts.lost);
+        }
+        arrived
+    };
+    assert_eq!(run(5), run(5), "one seed, one outcome");
+    assert_ne!(run(5), run(6), "and the seed matters");
+}
+
+#[test]
+fn a_longer_path_may_hold_more_than_the_usual_number() {
+    let slow = Faults {
+        delay: MS.saturating_mul(1000),
+        ..Faults::default()
+    };
+    let Setup { left, .. } = setup(1, Faults::default(), slow);
+    let mut left = left.holding(10_000);
+    for n in 0..10_100 {
+        send(&mut left, &frame(n));
+        left.flush(at_ms(0));
+    }
+    assert_eq!(left.held(), 10_000, "as many as allowed");
+    assert_eq!(left.stats().tx.overflowed, 100, "and no more");
 }
