@@ -8,7 +8,7 @@ use crore::config::{Assignment, Config, ConfigError};
 use log::LevelFilter;
 
 use crate::failure::Failure;
-use crate::{bench, capacity, demo, forward, load, plan, ports, serve};
+use crate::{bench, capacity, demo, forward, kernel, load, plan, ports, relay, serve};
 
 /// A TCP stack of its own on a DPDK port.
 #[derive(Debug, Parser)]
@@ -37,6 +37,11 @@ enum Command {
     Forward(forward::ForwardArguments),
     /// Send frames to a forwarder, and count those that come back
     Bounce(forward::BounceArguments),
+    /// Join two kernel interfaces by a bad network: loss, delay, reordering, a bottleneck
+    Relay(relay::RelayArguments),
+    /// Be one end of a stream with the kernel's own TCP, for `crore bench linux`
+    #[command(hide = true)]
+    Kernel(kernel::KernelArguments),
     /// Say what a number of connections and a rate take: cores, memory, huge pages, packet buffers
     Plan(plan::PlanArguments),
     /// Check a configuration, and start nothing
@@ -167,6 +172,8 @@ pub(crate) fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Plan(arguments) => plan::plan(&arguments),
         Command::Forward(arguments) => forward::forward(&arguments),
         Command::Bounce(arguments) => forward::bounce(&arguments),
+        Command::Relay(arguments) => relay::relay(&arguments),
+        Command::Kernel(arguments) => kernel::kernel(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Ports(arguments) => ports::ports(&arguments),
         Command::Check(arguments) => {

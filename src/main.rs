@@ -1,7 +1,7 @@
 //! The program `crore`: serves over a DPDK port, shows itself, looks at ports.
 //!
 //! Where to look: `cli` has the command line; `serve`, `load`, `bench`, `demo`,
-//! `ports` have a command each; `control` is how one that is a child of another is driven; `run` puts ports under shards and watches over them,
+//! `relay`, `kernel`, `ports` have a command each; `control` is how one that is a child of another is driven; `run` puts ports under shards and watches over them,
 //! `worker` is the loop on a shard's own thread; `wire` opens what the
 //! configuration describes; `summary` says at the end what was.
 //!
@@ -18,11 +18,13 @@ mod demo;
 mod failure;
 mod forward;
 mod host;
+mod kernel;
 mod live;
 mod load;
 mod logging;
 mod plan;
 mod ports;
+mod relay;
 mod run;
 mod serve;
 mod signals;

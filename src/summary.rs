@@ -385,7 +385,7 @@ pub(crate) fn named(drops: &DropCounters) -> BTreeMap<&'static str, u64> {
 }
 
 #[derive(Debug, Serialize)]
-struct FaultSummary {
+pub(crate) struct FaultSummary {
     rx: FaultDirection,
     tx: FaultDirection,
 }
@@ -402,7 +402,7 @@ struct FaultDirection {
 }
 
 impl FaultSummary {
-    fn of(stats: FaultStats) -> Self {
+    pub(crate) fn of(stats: FaultStats) -> Self {
         let direction = |FaultCounts {
                              seen,
                              lost,

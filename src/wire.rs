@@ -226,7 +226,7 @@ fn mtu(config: &Config) -> u16 {
 }
 
 /// The MTU of a kernel interface, where the stack can use it.
-fn interface_mtu(name: &str) -> Option<u16> {
+pub(crate) fn interface_mtu(name: &str) -> Option<u16> {
     let text = std::fs::read_to_string(format!("/sys/class/net/{name}/mtu")).ok()?;
     let mtu: u32 = text.trim().parse().ok()?;
     Some(mtu.min(9000) as u16)

@@ -139,7 +139,7 @@ impl Ends {
         for (key, value) in &role.settings {
             command.arg("--set").arg(format!("{key}={value}"));
         }
-        End::spawn(name, command, self, answers)
+        End::spawn(name, command, self.wire, &self.interrupted, answers)
     }
 
     fn config(&self, is_server: bool) -> String {
@@ -244,10 +244,12 @@ pub(super) struct End {
 }
 
 impl End {
-    fn spawn(
+    /// Starts what takes commands on its standard input and says how far it is.
+    pub(super) fn spawn(
         name: &'static str,
         mut command: Command,
-        ends: &Ends,
+        wire: BenchWire,
+        interrupted: &Interrupted,
         answers: Option<Sender<String>>,
     ) -> Result<Self, Failure> {
         use std::os::unix::process::CommandExt;
@@ -280,8 +282,8 @@ impl End {
             child: Arc::new(Mutex::new(child)),
             commands: commands.map(|pipe| Arc::new(Mutex::new(pipe))),
             lines,
-            interrupted: ends.interrupted.clone(),
-            wire: ends.wire,
+            interrupted: interrupted.clone(),
+            wire,
         })
     }
 
@@ -361,7 +363,7 @@ impl End {
     }
 
     /// Asks it to end, waits until it has, and gives the last that it said.
-    fn stop(mut self) -> Result<Value, Failure> {
+    pub(super) fn stop(mut self) -> Result<Value, Failure> {
         self.commands = None;
         let mut last = Value::Null;
         while let Ok(line) = self.lines.recv_timeout(STOP_LIMIT) {
@@ -419,10 +421,10 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A folder for sockets and configurations, removed when dropped.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new() -> Result<Self, Failure> {
+    pub(super) fn new() -> Result<Self, Failure> {
         let above = std::env::temp_dir();
         remove_stale(&above);
         let path = above.join(format!("{FOLDER}{}", process::id()));

@@ -8,8 +8,10 @@ mod bare;
 mod c10m;
 mod ends;
 mod link;
+mod linux;
 mod machine;
 mod micro;
+mod namespace;
 mod progress;
 mod requests;
 mod scaling;
@@ -59,6 +61,8 @@ enum Name {
     Scaling(scaling::Arguments),
     /// Honest clients with and without a flood of SYNs from addresses that nobody has
     Synflood(synflood::Arguments),
+    /// Goodput over bad networks against Linux's TCP over the same ones, and fairness; takes root
+    Linux(linux::Arguments),
 }
 
 /// What every benchmark between two ends takes.
@@ -126,6 +130,7 @@ pub(crate) fn bench(arguments: &BenchArguments) -> Result<(), Failure> {
         Name::Lookup(arguments) => micro::lookups(arguments),
         Name::Synflood(arguments) => synflood::run(arguments),
         Name::Scaling(arguments) => scaling::run(arguments),
+        Name::Linux(arguments) => linux::run(arguments),
     }
 }
 

@@ -163,6 +163,21 @@ impl Config {
     }
 }
 
+impl Faults {
+    /// What assignments to keys of this section say, named with or without it.
+    pub fn of(assignments: &[Assignment]) -> Result<Self, ConfigError> {
+        let mut config = Config::default();
+        for Assignment { option, key, value } in assignments {
+            let path = match key.strip_prefix("faults.") {
+                Some(_) => key.clone(),
+                None => format!("faults.{key}"),
+            };
+            config.assign(&mut Origins::default(), Origin::Option(option), &path, value)?;
+        }
+        Ok(config.faults)
+    }
+}
+
 macro_rules! dispatch {
     ($($field:ident : $ty:ty),+) => {
         /// The names of all sections.

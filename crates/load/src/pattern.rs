@@ -45,7 +45,7 @@ impl Periodic {
     }
 
     /// Whether `data` is what has to be at `offset`.
-    pub(crate) fn is_at(&self, mut offset: u64, data: &[u8]) -> bool {
+    pub fn is_at(&self, mut offset: u64, data: &[u8]) -> bool {
         data.chunks(Self::PIECE_MAX).all(|piece| {
             let start = self.place(offset);
             offset += piece.len() as u64;
