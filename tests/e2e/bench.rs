@@ -1,6 +1,6 @@
 //! `crore bench` from end to end: that it works and says what it is to say, never how fast.
 
-use crate::support::{Namespace, Summary, bin, bound_to_us, machine_lock, or_skip, output, two_cores};
+use crate::support::{Namespace, Summary, bin, bound_to_us, have, machine_lock, or_skip, output, two_cores};
 use std::path::Path;
 
 const CONNECTIONS: u64 = 100_000;
@@ -79,15 +79,47 @@ fn the_kernels_wire_is_made_measured_and_removed() {
     for figure in ["/rows/0/requests_per_second", "/rows/0/forwarder_per_second"] {
         assert!(report.real(figure) > 0.0, "{figure}: {report:?}");
     }
+    no_namespace_is_left();
+}
+
+fn no_namespace_is_left() {
     let namespaces = output(std::process::Command::new("ip").args(["netns", "list"]));
     let namespaces = String::from_utf8_lossy(&namespaces.stdout).into_owned();
     // Somebody else's benchmark may be running.
     let left: Vec<_> = namespaces
         .lines()
         .filter_map(|line| line.split(' ').next()?.strip_prefix("crore-bench-"))
+        .filter_map(|rest| rest.split('-').next())
         .filter(|pid| !Path::new("/proc").join(pid).exists())
         .collect();
     assert!(left.is_empty(), "left: {left:?}");
+}
+
+#[test]
+fn bad_networks_are_crossed_and_bottlenecks_shared_with_linux() {
+    or_skip!(two_cores());
+    or_skip!(have("ethtool"));
+    or_skip!(Namespace::new("bench"));
+    // A wrong byte or a failed connection would be an exit code of 1.
+    let report = bench(&[
+        "linux",
+        "--loss=0,1",
+        "--reorder=5",
+        "--rtt=10",
+        "--congestion=cubic",
+    ]);
+    for cell in 0..6 {
+        for who in ["crore", "linux"] {
+            let rate = format!("/cells/{cell}/{who}_mbit_per_second");
+            assert!(report.real(&rate) > 0.0, "{rate}: {report:?}");
+        }
+    }
+    for (cell, harm) in [(1, "reordered"), (2, "lost")] {
+        let count = format!("/cells/{cell}/crore/0/relay/faults/rx/{harm}");
+        assert!(report.number(&count) > 0, "{count}: {report:?}");
+    }
+    assert!(report.real("/sharing/0/jain") > 0.0, "{report:?}");
+    no_namespace_is_left();
 }
 
 #[test]
