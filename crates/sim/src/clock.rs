@@ -19,6 +19,11 @@ impl<N: Nic> ClockedNic<N> {
     pub fn inner(&self) -> &N {
         &self.inner
     }
+
+    /// The NIC in the world's time.
+    pub fn inner_mut(&mut self) -> &mut N {
+        &mut self.inner
+    }
 }
 
 impl<N: Nic> Nic for ClockedNic<N> {

@@ -103,6 +103,7 @@ fn tcp(prng: &mut Prng, kind: Kind, receive_buffer: u32, send_buffer: u32) -> Co
         // where one may end without a word, not before the slowest has read everything.
         fin_wait_2: match kind {
             Kind::Abort => Duration::from_secs(prng.pick(&[900, 1_800])),
+            Kind::Swarm => Duration::from_secs(1_800),
             Kind::Blackhole => Duration::from_secs(prng.pick(&[30, 60])),
             _ => Duration::from_secs(36_000),
         },

@@ -16,6 +16,7 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
 use crate::host::{Host, LinkNic};
 use crate::plan::host_address;
+use crate::scenario::Weather;
 use crate::task::{Got, Verbs};
 use crate::tasks::Tasks;
 
@@ -195,6 +196,10 @@ impl Host for ForeignHost {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    fn set_weather(&mut self, weather: Weather) {
+        self.device.nic.set_weather(weather);
     }
 
     fn tasks(&self) -> &Tasks {

@@ -13,6 +13,7 @@ use crore_stack::{Stack, StackConfig};
 use crate::app::App;
 use crate::clock::ClockedNic;
 use crate::referee::{Referee, WatchedNic};
+use crate::scenario::Weather;
 use crate::tasks::Tasks;
 
 /// An end of the link, with faults around it or as it is.
@@ -29,6 +30,13 @@ impl LinkNic {
         match self {
             Self::Plain(_) => (FaultStats::default(), 0),
             Self::Faulty(nic) => (nic.stats(), nic.held()),
+        }
+    }
+
+    /// Changes what happens to frames, where anything can.
+    pub fn set_weather(&mut self, weather: Weather) {
+        if let Self::Faulty(nic) = self {
+            nic.set_faults(weather.rx, weather.tx);
         }
     }
 
@@ -83,6 +91,8 @@ pub trait Host {
     fn turn(&mut self, now: Instant) -> Result<bool, String>;
     /// When the next turn is due if nothing is received until then.
     fn next_wakeup(&mut self, now: Instant) -> Option<Instant>;
+    /// What happens to its frames changes.
+    fn set_weather(&mut self, weather: Weather);
     /// The tasks at work here.
     fn tasks(&self) -> &Tasks;
     /// Connections that the stack still holds, in whatever state.
@@ -157,6 +167,10 @@ impl Host for CroreHost {
     fn next_wakeup(&mut self, now: Instant) -> Option<Instant> {
         let wakeup = self.shard.next_wakeup(now + self.ahead)?;
         Some(wakeup - self.ahead)
+    }
+
+    fn set_weather(&mut self, weather: Weather) {
+        self.shard.nic_mut().inner_mut().inner_mut().set_weather(weather);
     }
 
     fn tasks(&self) -> &Tasks {

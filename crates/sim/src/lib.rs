@@ -22,6 +22,7 @@ pub mod referee;
 mod run;
 mod scenario;
 pub mod script;
+mod swarm;
 pub mod task;
 pub mod tasks;
 mod trace;
@@ -29,6 +30,6 @@ mod world;
 
 pub use parking::{ParkingComparison, compare_parking};
 pub use run::{Failure, Report, run};
-pub use scenario::{Disturbance, HostPlan, Kind, Scenario, StackPlan};
+pub use scenario::{Disturbance, HostPlan, Kind, Scenario, StackPlan, Weather};
 pub use trace::Trace;
 pub use world::World;

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use crore_sim::{Failure, Kind, Report, Scenario, compare_parking, run};
@@ -24,6 +24,7 @@ use serde::Serialize;
   vopr --seed 7123 --trace      replay it and print every frame
   vopr --seeds 200 --kind storm only one family of scenarios
   vopr --seeds 100 --parking    connections parked whenever idle, against never parked
+  vopr --minutes 30 --kind swarm hunt with seeds that nobody has run before
 
 The exit code is 0 when every seed passed and 1 when one failed."
 )]
@@ -37,6 +38,9 @@ struct Arguments {
     /// The first seed to run.
     #[arg(long, value_name = "S", default_value_t = 0)]
     start: u64,
+    /// Run seeds that nobody has run before (drawn from the clock) for so long.
+    #[arg(long, value_name = "N", conflicts_with_all = ["seed", "seeds", "start"])]
+    minutes: Option<f64>,
     /// Draw scenarios of this family only (by default each seed draws its own).
     #[arg(long, value_enum)]
     kind: Option<Kind>,
@@ -61,6 +65,8 @@ struct Arguments {
 /// What came of it all.
 #[derive(Serialize, Default)]
 struct Summary {
+    /// The first one that was run.
+    first_seed: u64,
     seeds: u64,
     failed: Vec<u64>,
     frames: u64,
@@ -77,13 +83,19 @@ struct Summary {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let seeds = match arguments.seed {
-        Some(seed) => seed..seed.saturating_add(1),
-        None => arguments.start..arguments.start.saturating_add(arguments.seeds),
-    };
+    let seeds = seeds(&arguments);
     let (started, mut spoke) = (Instant::now(), Instant::now());
-    let mut summary = Summary::default();
+    let limit = arguments
+        .minutes
+        .map(|minutes| Duration::from_secs_f64(60.0 * minutes.max(0.0)));
+    let mut summary = Summary {
+        first_seed: seeds.start,
+        ..Summary::default()
+    };
     for seed in seeds {
+        if limit.is_some_and(|limit| started.elapsed() >= limit) {
+            break;
+        }
         let scenario = match arguments.kind {
             Some(kind) => Scenario::of(kind, seed),
             None => Scenario::from_seed(seed),
@@ -124,6 +136,17 @@ fn main() -> ExitCode {
         eprintln!("no connection was parked and woken: nothing was compared");
     }
     ExitCode::from(u8::from(!summary.failed.is_empty() || vain))
+}
+
+fn seeds(arguments: &Arguments) -> core::ops::Range<u64> {
+    if let Some(seed) = arguments.seed {
+        return seed..seed.saturating_add(1);
+    }
+    if arguments.minutes.is_some() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        return now.map_or(0, |since| since.as_secs() * 1_000)..u64::MAX;
+    }
+    arguments.start..arguments.start.saturating_add(arguments.seeds)
 }
 
 fn play(scenario: &Scenario, arguments: &Arguments) -> Result<Report, Box<Failure>> {
@@ -176,8 +199,9 @@ fn conclude(summary: &Summary, arguments: &Arguments) {
         );
     }
     println!(
-        "{} seeds, {} failed {:?}: {} frames ({} lost or damaged), {} bytes checked, {:.1} s of virtual time in {:.1} s",
+        "{} seeds from {}, {} failed {:?}: {} frames ({} lost or damaged), {} bytes checked, {:.1} s of virtual time in {:.1} s",
         summary.seeds,
+        summary.first_seed,
         summary.failed.len(),
         summary.failed,
         summary.frames,

@@ -153,7 +153,7 @@ fn judge(scenario: &Scenario, world: &World) -> Result<(), String> {
                 .verdict(world.host(end.other()).tasks(), may_be_unreachable)?;
         }
         // A forged SYN opens a connection that its supposed sender then refuses.
-        let judged = scenario.must_succeed && scenario.kind != Kind::Hostile;
+        let judged = scenario.must_succeed && !scenario.attacked;
         if judged && scenario.is_clean() && !may_be_unreachable && host.broken() != 0 {
             return Err(format!("{end:?} has {} broken connections", host.broken()));
         }
@@ -173,7 +173,7 @@ fn judge(scenario: &Scenario, world: &World) -> Result<(), String> {
 /// Drops that nothing in the scenario can explain are bugs.
 fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<(), String> {
     use DropReason as R;
-    let stranger = scenario.kind.is_foreign() || scenario.kind == Kind::Hostile;
+    let stranger = scenario.kind.is_foreign() || scenario.attacked;
     for (reason, count) in drops.nonzero() {
         let explained = match reason {
             R::Truncated

@@ -11,6 +11,7 @@ use crore_stack::{CookiePolicy, StackConfig};
 use crate::draw;
 use crate::foreign::ForeignConfig;
 use crate::plan::{ConnPlan, EndPlan, Finish, Opener};
+use crate::swarm;
 
 /// A family of scenarios.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, clap::ValueEnum)]
@@ -39,11 +40,13 @@ pub enum Kind {
     ForeignClient,
     /// Crore opens connections to smoltcp.
     ForeignServer,
+    /// All of it at once, until the weather clears.
+    Swarm,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Calm,
         Self::Storm,
         Self::TinyWindows,
@@ -56,6 +59,7 @@ impl Kind {
         Self::Hostile,
         Self::ForeignClient,
         Self::ForeignServer,
+        Self::Swarm,
     ];
 
     /// Whether one of the hosts runs another TCP than Crore's.
@@ -81,6 +85,10 @@ pub struct Scenario {
     pub disturbances: Vec<(Duration, Disturbance)>,
     /// Whether every transfer must come to its regular end; else any end will do.
     pub must_succeed: bool,
+    /// Whether somebody on the link repeats old frames and forges others.
+    pub attacked: bool,
+    /// When everything must be over, by the world's clock.
+    pub ends_within: Option<Duration>,
 }
 
 /// One host.
@@ -124,7 +132,7 @@ pub enum StackPlan {
 }
 
 /// Something done to the world from outside.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Disturbance {
     /// The link goes down (true) or up.
     Down(bool),
@@ -132,6 +140,20 @@ pub enum Disturbance {
     Dry(End, bool),
     /// A host's packet buffers become scarce (true), or plenty again.
     Pressure(End, bool),
+    /// A host stands still for so long, as a virtual machine does: for it, the
+    /// clock jumps.
+    Stall(End, Duration),
+    /// What a host's NIC does to its frames changes.
+    Weather(End, Weather),
+}
+
+/// What a NIC does to its frames, both ways.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Weather {
+    /// To those received.
+    pub rx: Faults,
+    /// To those sent.
+    pub tx: Faults,
 }
 
 impl Scenario {
@@ -143,6 +165,9 @@ impl Scenario {
 
     /// The scenario of the family `kind` that `seed` determines.
     pub fn of(kind: Kind, seed: u64) -> Self {
+        if kind == Kind::Swarm {
+            return swarm::scenario(seed);
+        }
         let mut prng = Prng::stream(seed, 101);
         let prng = &mut prng;
         let tiny = kind == Kind::TinyWindows || kind.is_foreign() && prng.chance(0.2);
@@ -167,6 +192,8 @@ impl Scenario {
             connections: Rc::from([]),
             disturbances: draw::disturbances(prng, kind),
             must_succeed: kind != Kind::Blackhole,
+            attacked: kind == Kind::Hostile,
+            ends_within: None,
         };
         let size = scenario.largest_transfer(faulty);
         if kind.is_foreign() || kind == Kind::Hostile {
@@ -236,6 +263,8 @@ impl Scenario {
             }]),
             disturbances: Vec::new(),
             must_succeed: true,
+            attacked: false,
+            ends_within: None,
         }
     }
 
@@ -246,9 +275,17 @@ impl Scenario {
 
     /// Whether any frame is damaged on its way.
     pub fn corrupts(&self) -> bool {
-        self.hosts
-            .iter()
-            .any(|host| host.rx.corrupt > 0.0 || host.tx.corrupt > 0.0)
+        let weathers = self.disturbances.iter().filter_map(|(_, what)| match what {
+            Disturbance::Weather(_, weather) => Some(*weather),
+            _ => None,
+        });
+        let hosts = self.hosts.iter().map(|host| Weather {
+            rx: host.rx,
+            tx: host.tx,
+        });
+        hosts
+            .chain(weathers)
+            .any(|weather| weather.rx.corrupt > 0.0 || weather.tx.corrupt > 0.0)
     }
 
     /// Whether all frames arrive once, in order, undamaged, and so soon that
@@ -261,7 +298,7 @@ impl Scenario {
             ..
         } = &self.link;
         // A full link makes frames wait for a delay's length, or worse.
-        let direct = self.kind != Kind::Hostile
+        let direct = !self.attacked
             && rate.is_none()
             && *when_full == WhenFull::Refuse
             && *delay <= Duration::from_micros(50);
@@ -277,7 +314,7 @@ impl Scenario {
     /// link goes down, if it does.
     fn delivers_all(&self) -> bool {
         let calm = |host: &HostPlan| host.rx.is_none() && host.tx.is_none();
-        self.hosts.iter().all(calm) && self.link.when_full == WhenFull::Refuse && self.kind != Kind::Hostile
+        self.hosts.iter().all(calm) && self.link.when_full == WhenFull::Refuse && !self.attacked
     }
 
     /// Whether each connection is carried through by both of its applications.
@@ -287,7 +324,7 @@ impl Scenario {
 
     /// Bytes that a direction may carry so that a run stays short: a tiny
     /// window costs a round trip for each of its fills, and sometimes a probe.
-    fn largest_transfer(&self, faulty: bool) -> u64 {
+    pub(crate) fn largest_transfer(&self, faulty: bool) -> u64 {
         let buffers = self.hosts.iter().map(|host| match &host.stack {
             StackPlan::Crore(config) => u64::from(config.tcp.receive_buffer.min(config.tcp.send_buffer)),
             StackPlan::Foreign(config) => config.receive_buffer.min(config.send_buffer) as u64,

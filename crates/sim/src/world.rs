@@ -16,7 +16,7 @@ use crate::draw;
 use crate::foreign::ForeignHost;
 use crate::host::{CroreHost, Host, LinkNic};
 use crate::referee::Referee;
-use crate::scenario::{Disturbance, HostPlan, Kind, Scenario, StackPlan};
+use crate::scenario::{Disturbance, HostPlan, Scenario, StackPlan};
 use crate::tasks::Tasks;
 use crate::trace::Trace;
 
@@ -37,6 +37,10 @@ pub struct World {
     link: Link,
     disturbances: std::vec::IntoIter<(Duration, Disturbance)>,
     next_disturbance: Option<(Duration, Disturbance)>,
+    /// Until when each host stands still.
+    stalled: [Instant; 2],
+    /// When all must be over.
+    deadline: Instant,
     trace: Rc<RefCell<Trace>>,
     attacker: Option<Rc<RefCell<Attacker>>>,
     turns: u64,
@@ -49,8 +53,9 @@ impl World {
         let link = left.link();
         let trace = Rc::new(RefCell::new(trace));
         let sink = Rc::clone(&trace);
-        let hostile = scenario.kind == Kind::Hostile;
-        let attacker = hostile.then(|| Rc::new(RefCell::new(Attacker::new(scenario.seed))));
+        let attacker = scenario
+            .attacked
+            .then(|| Rc::new(RefCell::new(Attacker::new(scenario.seed))));
         let observer = attacker.clone();
         link.set_tap(Some(Box::new(move |tapped| {
             sink.borrow_mut().record(tapped);
@@ -69,6 +74,8 @@ impl World {
             ],
             link,
             next_disturbance: disturbances.next(),
+            stalled: [Instant::ZERO; 2],
+            deadline: Instant::ZERO + scenario.ends_within.unwrap_or(TIME_LIMIT),
             disturbances,
             trace,
             attacker,
@@ -99,6 +106,8 @@ impl World {
                 Disturbance::Down(down) => self.link.set_down(down),
                 Disturbance::Dry(end, dry) => self.link.set_dry(end, dry),
                 Disturbance::Pressure(end, scarce) => self.link.set_pressure(end, scarce),
+                Disturbance::Stall(end, time) => self.stalled[end as usize] = self.now + time,
+                Disturbance::Weather(end, weather) => self.hosts[end as usize].set_weather(weather),
             }
             self.trace
                 .borrow_mut()
@@ -121,7 +130,10 @@ impl World {
     fn settle(&mut self) -> Result<(), String> {
         for _ in 0..TURNS_AT_ONCE {
             let mut progress = false;
-            for host in &mut self.hosts {
+            for (host, stalled) in self.hosts.iter_mut().zip(self.stalled) {
+                if stalled > self.now {
+                    continue;
+                }
                 self.turns += 1;
                 progress |= host.turn(self.now)?;
             }
@@ -138,8 +150,8 @@ impl World {
     fn advance(&mut self) -> Result<(), String> {
         let now = self.now;
         let mut wakeups = [None; 2];
-        for (host, wakeup) in self.hosts.iter_mut().zip(&mut wakeups) {
-            *wakeup = host.next_wakeup(now);
+        for ((host, wakeup), stalled) in self.hosts.iter_mut().zip(&mut wakeups).zip(self.stalled) {
+            *wakeup = host.next_wakeup(now).map(|at| at.max(stalled));
             if wakeup.is_none() && host.awaits_acknowledgment() {
                 return Err("something is unacknowledged, and no timer runs".to_owned());
             }
@@ -151,8 +163,8 @@ impl World {
             return Err("nothing will ever happen again, but the world is not over".to_owned());
         };
         self.now = if next > now { next } else { now + BUSY_STEP };
-        if self.now.since(Instant::ZERO) > TIME_LIMIT {
-            return Err(format!("not over after {TIME_LIMIT:?}"));
+        if self.now > self.deadline {
+            return Err(format!("not over at {:?}", self.deadline));
         }
         if self.turns > TURNS {
             return Err(format!("not over after {TURNS} turns"));
@@ -199,7 +211,11 @@ fn host(scenario: &Scenario, end: End, nic: SimNic, ahead: Duration) -> Result<B
     let HostPlan { stack, rx, tx, .. } = scenario.host(end);
     let seed = scenario.seed.wrapping_mul(2).wrapping_add(end as u64);
     let (rx, tx) = (*rx, *tx);
-    let nic = if rx.is_none() && tx.is_none() {
+    let changes = scenario
+        .disturbances
+        .iter()
+        .any(|(_, what)| matches!(what, Disturbance::Weather(at, _) if *at == end));
+    let nic = if rx.is_none() && tx.is_none() && !changes {
         LinkNic::Plain(nic)
     } else {
         LinkNic::Faulty(Box::new(FaultNic::new(nic, FaultConfig { seed, rx, tx })))

@@ -199,6 +199,14 @@ fn the_harness_notices_a_transfer_that_does_not_end() {
     );
 }
 
+/// Everything at once; when the weather has cleared, all must end well.
+#[test]
+fn a_swarm_of_faults_harms_nothing_and_what_is_left_of_it_ends() {
+    let reports = play(Kind::Swarm, 0..60);
+    assert!(total(&reports, |r| r.faults) > 1_000, "there were many");
+    assert!(total(&reports, |r| r.bytes) > 10_000_000, "and much got through");
+}
+
 #[test]
 fn seeds_that_nobody_has_run_before() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -206,8 +214,8 @@ fn seeds_that_nobody_has_run_before() {
     println!("fresh seeds {start}..{}", start + 20);
     // Not against smoltcp: two worlds in 4,000 come to a halt in which this stack
     // owes nothing and waits for the other: it has unacknowledged bytes and does not
-    // send them again (seed 7713), or is established by a cookie's SYN-ACK without
-    // an acknowledgment on the link (seed 5377). Why is not settled.
+    // send them again (ForeignClient 7713), or is established by a cookie's SYN-ACK without
+    // an acknowledgment on the link (ForeignClient 5377). Why is not settled.
     let scenarios = (start..start + 20).map(Scenario::from_seed);
     for scenario in scenarios.filter(|scenario| !scenario.kind.is_foreign()) {
         if let Err(failure) = run(&scenario, false) {
@@ -239,7 +247,7 @@ fn parking_changes_nothing_that_anybody_sees() {
         }
         assert!(parked > 0, "{kind:?}: connections were parked");
         assert!(woken > 0, "{kind:?}: and woken");
-        let races = matches!(kind, Kind::Abort | Kind::Blackhole);
+        let races = matches!(kind, Kind::Abort | Kind::Blackhole | Kind::Swarm);
         assert!(races || strict >= 4, "{kind:?}: {strict} of 6 were comparable");
     }
 }

@@ -108,7 +108,7 @@ impl Flow {
             received.scale = seg.options.window_scale.map(|scale| scale.shift());
             received.sack = seg.options.sack_permitted;
         }
-        if seg.flags.has_ack() {
+        if seg.flags.has_ack() && self.sent.has_sent(seg.ack) {
             let scaled = !seg.flags.has_syn() && self.sent.scale.is_some();
             let shift = if scaled { received.scale.unwrap_or(0) } else { 0 };
             let edge = seg.ack + (u32::from(seg.window) << shift);
@@ -116,7 +116,7 @@ impl Flow {
             received.ack = Some(received.ack.map_or(seg.ack, |other| other.max(seg.ack)));
             self.chatter.news += u32::from(len == 0 && received.last != Some((seg.ack, seg.window)));
             received.last = Some((seg.ack, seg.window));
-        } else if seg.flags.has_syn() {
+        } else if seg.flags.has_syn() && !seg.flags.has_ack() {
             let edge = SeqNum(u32::from(seg.window));
             // Counted from our own number, which a crossing SYN has not named.
             received.edge = received
@@ -268,6 +268,12 @@ impl Flow {
 }
 
 impl Sent {
+    /// Whether `ack` acknowledges nothing but what was sent: else nobody believes it.
+    fn has_sent(&self, ack: SeqNum) -> bool {
+        let begins = self.iss.as_slice().iter().chain(&self.candidates);
+        begins.into_iter().any(|iss| iss.distance_to(ack) <= self.highest)
+    }
+
     fn on_syn(&mut self, seg: &Segment) {
         self.scale = seg.options.window_scale.map(|scale| scale.shift());
         self.sack = seg.options.sack_permitted;
@@ -286,9 +292,12 @@ impl Sent {
         if let Some(iss) = self.iss {
             return Ok(iss);
         }
-        let follows = |iss: &&SeqNum| **iss + 1 == seq;
-        match self.candidates.iter().rev().find(follows) {
-            Some(iss) => Ok(*self.iss.insert(*iss)),
+        // What it sent first may have gone nowhere, its neighbour being unreachable.
+        let distance = |iss: &SeqNum| iss.distance_to(seq);
+        let near = |iss: &SeqNum| (1..FAR).contains(&distance(iss));
+        let candidates = self.candidates.iter().copied();
+        match candidates.filter(near).min_by_key(distance) {
+            Some(iss) => Ok(*self.iss.insert(iss)),
             None => Err(format!("begins with {seq:?}, which follows none of its SYNs")),
         }
     }

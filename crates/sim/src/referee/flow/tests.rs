@@ -165,7 +165,7 @@ fn a_connection_begins_where_its_syn_ends() {
     flow.on_received(&theirs(0, 1, 1_000), 0);
     let early = Segment {
         flags: Flags::NONE,
-        ..ours(2, 1, 2_000)
+        ..ours(0x4000_0000, 1, 2_000)
     };
     refused(&mut flow, &early, &[], "follows none of its SYNs");
 }
