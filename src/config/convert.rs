@@ -5,9 +5,9 @@ use std::time::Duration as StdDuration;
 use crore_base::Duration;
 use crore_nic::fault;
 use crore_stack::{CookiePolicy, StackConfig};
-use crore_tcp::Keepalive;
+use crore_tcp::{CongestionKind, Keepalive};
 
-use super::keys::{Config, FaultDirection, Faults, SynCookies, Tcp};
+use super::keys::{Config, CongestionControl, FaultDirection, Faults, SynCookies, Tcp};
 
 impl Config {
     /// How many shards there are: as many as cores were named.
@@ -103,7 +103,10 @@ impl Tcp {
             fin_wait_2: Duration::from_millis(self.fin_wait_2_ms),
             delayed_ack: Duration::from_millis(self.delayed_ack_ms),
             max_reassembly_chunks: self.reassembly_chunks,
-            congestion: crore_tcp::CongestionKind::default(),
+            congestion: match self.congestion {
+                CongestionControl::Cubic => CongestionKind::Cubic,
+                CongestionControl::NewReno => CongestionKind::NewReno,
+            },
             keepalive: self.keepalive(),
             // These are a connection's own.
             cork: false,

@@ -135,6 +135,16 @@ words! {
     }
 }
 
+words! {
+    /// How the congestion window grows and falls.
+    CongestionControl {
+        /// CUBIC, RFC 9438.
+        Cubic = "cubic",
+        /// Halved and regained a segment each round trip, RFC 5681.
+        NewReno = "newreno",
+    }
+}
+
 section! {
     /// The wire that the port stands on. `kind` decides which of the other keys
     /// apply; one that does not belong to the kind is an error.
@@ -224,8 +234,10 @@ section! {
         sack: bool = true, "", Words("true, false");
         /// Send small segments at once instead of waiting for outstanding data (Nagle's algorithm off).
         nodelay: bool = true, "", Words("true, false");
-        /// The congestion window at the start of a connection (RFC 6928).
+        /// The congestion window at the start of a connection (RFC 6928). For segments above 1460 bytes it is fewer of them: so many times 1460 bytes, but two at least.
         initial_window: u32 = 10, "segments", Whole(1, 1000);
+        /// How the congestion window grows and falls: `cubic` (RFC 9438) or `newreno` (RFC 5681); both leave the first slow start as HyStart++ says (RFC 9406).
+        congestion: CongestionControl = CongestionControl::Cubic, "", OneOf(CongestionControl::WORDS);
         /// The retransmission time-out before the round trip was measured.
         rto_initial_ms: u64 = 1000, "ms", Whole(1, 60_000);
         /// The shortest retransmission time-out.

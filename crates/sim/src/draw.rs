@@ -5,7 +5,7 @@ use crore_nic::fault::Faults;
 use crore_nic::prng::Prng;
 use crore_nic::sim::{End, LinkConfig, WhenFull};
 use crore_stack::StackConfig;
-use crore_tcp::{Config, Keepalive};
+use crore_tcp::{Config, CongestionKind, Keepalive};
 
 use crate::foreign::ForeignConfig;
 use crate::plan::{ConnPlan, EndPlan, Finish, Opener, Reading, host_address};
@@ -95,6 +95,10 @@ fn tcp(prng: &mut Prng, kind: Kind, receive_buffer: u32, send_buffer: u32) -> Co
         sack: prng.chance(0.7),
         nodelay: prng.chance(0.7),
         initial_window: prng.pick(&[1, 2, 4, 10, 10]) as u32,
+        // Drawn aside, so that what follows stays what each seed knows.
+        congestion: prng
+            .clone()
+            .pick(&[CongestionKind::Cubic, CongestionKind::NewReno]),
         rto_max: Duration::from_secs(prng.pick(&[5, 60])),
         syn_retries: if kind == Kind::Blackhole { 4 } else { 12 },
         data_retries: if kind == Kind::Blackhole { 8 } else { 30 },

@@ -38,7 +38,8 @@ pub struct Config {
     /// whatever [`Self::nodelay`] says, for an application that has more to write.
     /// Default false.
     pub cork: bool,
-    /// Initial congestion window in segments (RFC 6928). 0 is taken for 1. Default 10.
+    /// Initial congestion window in segments (RFC 6928), if they are not larger
+    /// than 1460 bytes. 0 is taken for 1. Default 10.
     pub initial_window: u32,
     /// Retransmission time-out before the first round trip was measured
     /// (RFC 6298). Default 1 s.
@@ -63,7 +64,7 @@ pub struct Config {
     /// How many separate pieces of out-of-order data a connection may hold.
     /// Default 512.
     pub max_reassembly_chunks: u16,
-    /// The congestion control algorithm. Default NewReno.
+    /// The congestion control algorithm. Default CUBIC.
     pub congestion: CongestionKind,
     /// Whether and when a silent peer is probed (RFC 9293 section 3.8.4).
     /// Default off.
@@ -101,7 +102,7 @@ impl Default for Config {
             fin_wait_2: Duration::from_secs(60),
             delayed_ack: Duration::ZERO,
             max_reassembly_chunks: 512,
-            congestion: CongestionKind::NewReno,
+            congestion: CongestionKind::default(),
             keepalive: Keepalive::OFF,
             user_timeout: None,
             linger: None,
@@ -119,8 +120,10 @@ impl Config {
 /// Which congestion control algorithm a connection runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum CongestionKind {
-    /// RFC 5681 with byte counting.
+    /// CUBIC (RFC 9438).
     #[default]
+    Cubic,
+    /// RFC 5681 with byte counting.
     NewReno,
 }
 

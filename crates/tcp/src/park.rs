@@ -19,7 +19,7 @@ use std::rc::Rc;
 
 use crore_base::{Duration, Instant, SeqNum, WindowScale};
 
-use crate::congestion::Congestion;
+use crate::congestion::{Congestion, initial_window};
 use crate::{Config, Connection, Path, State};
 
 /// The parked form of a connection, without owner or address. As bytes
@@ -353,7 +353,7 @@ impl Connection {
 /// covers; 0 if it covers the initial window, of so many segments.
 fn small_window(window: u32, smss: u32, initial: u32) -> u8 {
     let segments = window / smss.max(1);
-    if segments >= initial {
+    if window >= initial_window(smss, initial) {
         return 0;
     }
     SMALL_WINDOWS

@@ -1,18 +1,24 @@
 //! How much may be in flight.
 //!
-//! Read first: RFC 5681, RFC 3465 (byte counting), RFC 6928 (initial window),
-//! RFC 9406 section 4.2 (why the limit per ACK may be larger than two segments).
+//! Read first: RFC 5681, RFC 3465 (byte counting), RFC 6928 (initial window).
+//! Then `cubic.rs` (RFC 9438), `new_reno.rs`, `hystart.rs` (RFC 9406), `usage.rs`.
 //!
 //! The algorithms say how large the window is; which segments are lost and what
 //! is sent again is the business of `recovery.rs`.
 //!
 //! Always true: `mss <= window`, and `2 * mss <= threshold`.
 
+mod cubic;
+mod hystart;
 mod new_reno;
+mod usage;
 
 use crore_base::{Duration, Instant, SeqNum};
 
+use self::cubic::Cubic;
+use self::hystart::HyStart;
 use self::new_reno::NewReno;
+use self::usage::Usage;
 use crate::config::CongestionKind;
 
 /// Beyond what the largest scaled window allows, growth has no meaning.
@@ -22,14 +28,15 @@ const MAX_WINDOW: u32 = 1 << 30;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Congestion {
     window: Window,
+    usage: Usage,
+    hystart: HyStart,
+    algorithm: Algorithm,
     /// What stood before the last reduction, until it is known to be right.
     checkpoint: Option<Checkpoint>,
-    algorithm: Algorithm,
 }
 
 /// What an acknowledgment means to congestion control.
 #[derive(Clone, Copy, Debug)]
-#[allow(dead_code, reason = "not every algorithm asks for all of it")]
 pub(crate) struct Acked {
     pub(crate) now: Instant,
     /// Bytes that it says have arrived, cumulatively or by SACK, and that were
@@ -52,7 +59,7 @@ pub(crate) struct Acked {
 struct Window {
     mss: u32,
     size: u32,
-    /// Below it is slow start.
+    /// Below it is slow start; [`MAX_WINDOW`] until it is found.
     threshold: u32,
     initial: u32,
 }
@@ -62,16 +69,18 @@ struct Window {
 struct Checkpoint {
     size: u32,
     threshold: u32,
+    algorithm: Algorithm,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Algorithm {
+    Cubic(Cubic),
     NewReno(NewReno),
 }
 
 impl Congestion {
     pub(crate) fn new(kind: CongestionKind, mss: u32, initial_segments: u32) -> Self {
-        let initial = mss.saturating_mul(initial_segments.max(1)).min(MAX_WINDOW);
+        let initial = initial_window(mss, initial_segments);
         Self {
             window: Window {
                 mss,
@@ -79,33 +88,57 @@ impl Congestion {
                 threshold: MAX_WINDOW,
                 initial,
             },
-            checkpoint: None,
+            usage: Usage::new(),
+            hystart: HyStart::new(),
             algorithm: match kind {
+                CongestionKind::Cubic => Algorithm::Cubic(Cubic::default()),
                 CongestionKind::NewReno => Algorithm::NewReno(NewReno::default()),
             },
+            checkpoint: None,
         }
+    }
+
+    /// `flight` bytes from `una` to `nxt` were in flight until an acknowledgment
+    /// came just now. Says whether the window was what kept more from being sent.
+    #[inline]
+    pub(crate) fn is_limiting(&mut self, una: SeqNum, nxt: SeqNum, flight: u32) -> bool {
+        self.usage.observe(una, nxt, flight, &self.window)
     }
 
     /// Something was acknowledged.
     pub(crate) fn on_ack(&mut self, ack: &Acked) {
-        // A window that was not used was not tested, and does not grow.
         if !ack.limited {
-            return;
-        }
-        if self.window.size < self.window.threshold {
-            self.window.slow_start(ack);
+            self.stand_still(ack.now);
+        } else if self.window.is_slow() {
+            self.slow_start(ack);
         } else {
-            let Algorithm::NewReno(reno) = &mut self.algorithm;
-            reno.avoid(&mut self.window, ack);
+            match &mut self.algorithm {
+                Algorithm::Cubic(cubic) => cubic.avoid(&mut self.window, ack),
+                Algorithm::NewReno(reno) => reno.avoid(&mut self.window, ack),
+            }
         }
+    }
+
+    //= rfc9406#section-4.3 (SHOULD)
+    // The first slow start, which knows of no threshold, looks at the delay; a
+    // later one ends at the threshold that was found.
+    fn slow_start(&mut self, ack: &Acked) {
+        let divisor = if self.window.threshold == MAX_WINDOW {
+            self.hystart.on_ack(&mut self.window, ack)
+        } else {
+            1
+        };
+        self.window.slow_start(ack, divisor);
     }
 
     /// A loss was found out by acknowledgments, and its recovery begins;
     /// `flight` bytes are out.
     pub(crate) fn on_loss(&mut self, _now: Instant, flight: u32) {
         self.save();
-        let Algorithm::NewReno(reno) = &mut self.algorithm;
-        reno.on_loss(&mut self.window, flight);
+        match &mut self.algorithm {
+            Algorithm::Cubic(cubic) => cubic.on_loss(&mut self.window, flight),
+            Algorithm::NewReno(reno) => reno.on_loss(&mut self.window, flight),
+        }
     }
 
     /// The network marked a segment that would have been lost otherwise. The
@@ -114,8 +147,10 @@ impl Congestion {
     pub(crate) fn on_ecn(&mut self, _now: Instant, flight: u32) {
         // A mark is never false.
         self.checkpoint = None;
-        let Algorithm::NewReno(reno) = &mut self.algorithm;
-        reno.on_ecn(&mut self.window, flight);
+        match &mut self.algorithm {
+            Algorithm::Cubic(cubic) => cubic.on_ecn(&mut self.window, flight),
+            Algorithm::NewReno(reno) => reno.on_ecn(&mut self.window, flight),
+        }
     }
 
     //= rfc6582#section-3.2 (SHOULD)
@@ -135,18 +170,28 @@ impl Congestion {
     pub(crate) fn on_timeout(&mut self, _now: Instant, flight: u32, first: bool) {
         if first {
             self.save();
-            let Algorithm::NewReno(reno) = &mut self.algorithm;
-            reno.on_loss(&mut self.window, flight);
+            match &mut self.algorithm {
+                Algorithm::Cubic(cubic) => cubic.on_timeout(&mut self.window, flight),
+                Algorithm::NewReno(reno) => reno.on_loss(&mut self.window, flight),
+            }
         }
         self.window.size = self.window.mss;
+        self.stop();
     }
 
+    //= rfc9438#section-4.9 (SHOULD)
+    // After a false time-out (4.9.1) or a false loss (4.9.2) the window, the
+    // threshold and the curve are what they would be without it; not less than
+    // what they have become since.
     /// The last reduction was for a loss that was none: what it took is given
     /// back.
     #[allow(dead_code, reason = "loss recovery does not find false losses yet")]
     pub(crate) fn undo(&mut self) {
         if let Some(before) = self.checkpoint.take() {
-            self.window.size = self.window.size.max(before.size);
+            if before.size >= self.window.size {
+                self.window.size = before.size;
+                self.algorithm = before.algorithm;
+            }
             self.window.threshold = self.window.threshold.max(before.threshold);
         }
     }
@@ -157,9 +202,22 @@ impl Congestion {
         self.window.size = self.window.mss;
     }
 
+    /// New data is about to go while nothing is in flight: what of the time has
+    /// passed since the last acknowledgment was the application's.
+    #[inline]
+    pub(crate) fn on_restart(&mut self, now: Instant) {
+        self.stand_still(now);
+    }
+
+    //= rfc7661#section-4.4.3 (SHOULD)
+    // Slow start leads back from the restart window to three quarters of what
+    // was used before the pause.
     /// Nothing was sent for longer than a time-out.
-    pub(crate) fn on_idle(&mut self, _now: Instant) {
+    pub(crate) fn on_idle(&mut self) {
+        self.window.threshold = self.threshold_after_idle();
         self.window.size = self.window_after_idle();
+        self.checkpoint = None;
+        self.stop();
     }
 
     /// A new window takes over from one that was put away: it is `window`
@@ -175,10 +233,11 @@ impl Congestion {
         }
     }
 
-    /// The threshold in segments, if a loss has ever set one.
+    /// The threshold in segments as it is after an idle time, if one was ever
+    /// found.
     pub(crate) fn threshold_segments(&self) -> Option<u32> {
-        let Window { mss, threshold, .. } = self.window;
-        (threshold < MAX_WINDOW).then(|| threshold / mss.max(1))
+        let threshold = self.threshold_after_idle();
+        (threshold < MAX_WINDOW).then(|| threshold / self.window.mss.max(1))
     }
 
     /// The segment size became `mss`.
@@ -200,6 +259,20 @@ impl Congestion {
         self.window.size.min(self.window.initial)
     }
 
+    fn threshold_after_idle(&self) -> u32 {
+        let Window {
+            size,
+            threshold,
+            initial,
+            ..
+        } = self.window;
+        if size > initial {
+            threshold.max(size / 4 * 3)
+        } else {
+            threshold
+        }
+    }
+
     pub(crate) const fn threshold(&self) -> u32 {
         self.window.threshold
     }
@@ -215,19 +288,50 @@ impl Congestion {
         self.checkpoint = Some(Checkpoint {
             size: self.window.size,
             threshold: self.window.threshold,
+            algorithm: self.algorithm,
         });
+    }
+
+    #[inline]
+    const fn stand_still(&mut self, now: Instant) {
+        if let Algorithm::Cubic(cubic) = &mut self.algorithm {
+            cubic.stand_still(now);
+        }
+    }
+
+    const fn stop(&mut self) {
+        match &mut self.algorithm {
+            Algorithm::Cubic(cubic) => cubic.stop(),
+            Algorithm::NewReno(reno) => reno.stop(),
+        }
     }
 }
 
+//= rfc6928#section-2 (SHOULD)
+// Ten segments, but of large ones no more than 14,600 bytes, if those are two;
+// for another number than ten the bytes are in proportion.
+/// The initial window for `segments` of `mss` bytes.
+pub(crate) fn initial_window(mss: u32, segments: u32) -> u32 {
+    let segments = segments.max(1);
+    let most = segments.saturating_mul(1460).max(2 * mss);
+    mss.saturating_mul(segments).min(most).min(MAX_WINDOW)
+}
+
 impl Window {
+    #[inline]
+    const fn is_slow(&self) -> bool {
+        self.size < self.threshold
+    }
+
     //= rfc5681#section-3.1 (RECOMMENDED)
-    // Grow by what was acknowledged, but within a limit for each ACK. The limit
-    // is eight segments, since a receiver that acknowledges once a burst would
-    // else hold us down; one after a time-out, when an ACK may cover what
-    // arrived long before.
-    fn slow_start(&mut self, ack: &Acked) {
+    // Grow by what was acknowledged, but within a limit for each ACK, and not
+    // beyond the threshold. The limit is eight segments (RFC 9406 section 4.3),
+    // since a receiver that acknowledges once a burst would else hold us down;
+    // one after a time-out, when an ACK may cover what arrived long before.
+    fn slow_start(&mut self, ack: &Acked, divisor: u32) {
         let limit = if ack.after_timeout { self.mss } else { 8 * self.mss };
-        self.grow(ack.acked.min(limit));
+        let room = self.threshold.saturating_sub(self.size);
+        self.grow((ack.acked.min(limit) / divisor).min(room));
     }
 
     fn grow(&mut self, by: u32) {
@@ -235,11 +339,9 @@ impl Window {
     }
 
     //= rfc5681#section-3.1 (MUST)
-    // A loss leaves a part of what is in flight, but not less than two segments.
-    /// Sets the threshold to `tenths` of `flight`.
-    fn reduce(&mut self, flight: u32, tenths: u64) {
-        let part = u64::from(flight) * tenths / 10;
-        self.threshold = (part as u32).max(2 * self.mss);
+    // Not less than two segments.
+    fn reduce_to(&mut self, size: u32) {
+        self.threshold = size.clamp(2 * self.mss, MAX_WINDOW);
         self.size = self.threshold;
     }
 }

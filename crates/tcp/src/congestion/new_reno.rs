@@ -25,14 +25,19 @@ impl NewReno {
     //= rfc5681#section-3.1 (MUST)
     // Half of what is in flight.
     pub(super) fn on_loss(&mut self, window: &mut Window, flight: u32) {
-        window.reduce(flight, 5);
-        self.credit = 0;
+        window.reduce_to(flight / 2);
+        self.stop();
     }
 
-    //= rfc8511#section-3.1 (SHOULD)
+    //= rfc8511#section-3 (SHOULD)
     // A mark comes from a short queue, earlier than a loss: four fifths.
     pub(super) fn on_ecn(&mut self, window: &mut Window, flight: u32) {
-        window.reduce(flight, 8);
+        window.reduce_to((u64::from(flight) * 4 / 5) as u32);
+        self.stop();
+    }
+
+    /// The window was set anew.
+    pub(super) const fn stop(&mut self) {
         self.credit = 0;
     }
 }

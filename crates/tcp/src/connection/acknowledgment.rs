@@ -75,6 +75,7 @@ impl Connection {
         let ack = seg.ack;
         let flight = self.snd.flight();
         let acked = self.snd.una.distance_to(ack);
+        let limited = self.congestion.is_limiting(self.snd.una, self.snd.nxt, flight);
         let echoed = self.echoed_round_trip(now, seg);
         let rtt = self.rtt.on_ack(ack, now, echoed);
         self.snd.acknowledge(ack);
@@ -96,7 +97,7 @@ impl Connection {
             nxt: self.snd.nxt,
             rtt,
             srtt: self.rtt.srtt(),
-            limited: flight >= self.congestion.window() / 2,
+            limited,
             after_timeout: self.recovery.phase == Phase::Resend,
         };
         match self.recovery.phase {

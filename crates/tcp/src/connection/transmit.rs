@@ -116,7 +116,9 @@ impl Connection {
         match why {
             Why::New | Why::Probe => {
                 if self.was_idle(now) {
-                    self.congestion.on_idle(now);
+                    self.congestion.on_idle();
+                } else if self.snd.una == self.snd.nxt {
+                    self.congestion.on_restart(now);
                 }
                 self.rtt.on_sent(end, now);
                 self.snd.nxt = end;

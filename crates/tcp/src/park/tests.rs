@@ -176,6 +176,10 @@ fn any_parked() -> impl Strategy<Value = Parked> {
         .iter()
         .map(|&(on, bit)| u8::from(on) * bit)
         .sum();
+        // Large segments are few in the initial window already.
+        let smss = crate::connection::smss_of(mss, timestamps);
+        let small = SMALL_WINDOWS[usize::from(window)] * smss < initial_window(smss, config().initial_window);
+        let window = if small { window } else { 0 };
         let micros = Duration::from_micros;
         let (srtt, rttvar) = match times {
             Some((srtt, rttvar, threshold)) => (

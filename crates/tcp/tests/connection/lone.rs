@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crore_base::{Duration, Instant, SeqNum};
 use crore_netbuf::Chunk;
-use crore_tcp::{Config, Connection, Disposition, Event, Path, Read, State};
+use crore_tcp::{Config, CongestionKind, Connection, Disposition, Event, Path, Read, State};
 use crore_wire::{Flags, Segment, TcpOptions};
 
 pub const ISS: SeqNum = SeqNum(u32::MAX - 3);
@@ -21,7 +21,8 @@ pub struct Lone {
     pub now: Instant,
 }
 
-/// No options, so that numbers are simple; the path takes 1,000 bytes.
+/// No options and halved windows, so that numbers are simple; the path takes
+/// 1,000 bytes.
 pub fn plain() -> Config {
     Config {
         window_scaling: false,
@@ -29,6 +30,7 @@ pub fn plain() -> Config {
         sack: false,
         receive_buffer: 10_000,
         send_buffer: 100_000,
+        congestion: CongestionKind::NewReno,
         ..Config::default()
     }
 }
