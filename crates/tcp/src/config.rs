@@ -1,6 +1,7 @@
 //! What an operator may choose, and what the path dictates.
 
 use crore_base::{Duration, WindowScale};
+use crore_wire::OptionOrder;
 
 use crate::Keepalive;
 
@@ -27,6 +28,11 @@ pub struct Config {
     pub mss_max: u16,
     /// Whether to offer and use window scaling (RFC 7323). Default true.
     pub window_scaling: bool,
+    /// The window scale that is offered; none: the least that the receive buffer
+    /// needs. Default none.
+    pub window_scale: Option<WindowScale>,
+    /// In which order the options stand on a SYN. Default Linux's.
+    pub syn_option_order: OptionOrder,
     /// Whether to offer and use timestamps (RFC 7323). Default true.
     pub timestamps: bool,
     /// Whether to offer and use selective acknowledgments (RFC 2018). Default true.
@@ -88,6 +94,8 @@ impl Default for Config {
             send_buffer: 256 * 1024,
             mss_max: u16::MAX,
             window_scaling: true,
+            window_scale: None,
+            syn_option_order: OptionOrder::Linux,
             timestamps: true,
             sack: true,
             nodelay: true,
@@ -113,7 +121,8 @@ impl Default for Config {
 impl Config {
     /// The scale of the windows that this end offers, where windows are scaled.
     pub(crate) fn offered_scale(&self) -> WindowScale {
-        WindowScale::for_window(self.receive_buffer)
+        self.window_scale
+            .unwrap_or(WindowScale::for_window(self.receive_buffer))
     }
 }
 

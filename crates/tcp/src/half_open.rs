@@ -230,6 +230,7 @@ impl HalfOpen {
                 window_scale: with(SCALING).then(|| config.offered_scale()),
                 sack_permitted: with(SACK),
                 timestamps,
+                order: config.syn_option_order,
                 ..TcpOptions::default()
             },
             ..Segment::default()

@@ -32,7 +32,7 @@ pub use ndp::{
     NEIGHBOR_FRAME_LEN, NeighborAdvertisement, NeighborSolicitation, emit_neighbor_advertisement,
     emit_neighbor_solicitation, multicast_mac, solicited_node,
 };
-pub use options::{SackBlocks, TcpOptions, Timestamps};
+pub use options::{OptionOrder, SackBlocks, TcpOptions, Timestamps};
 pub use plain::{PlainTcp, parse_plain};
 pub use rss::{RSS_KEY_MIN, Steering, Toeplitz, Whose};
 pub use segment::{Flags, Segment};

@@ -41,6 +41,21 @@ pub struct TcpOptions {
     pub timestamps: Option<Timestamps>,
     /// Selective acknowledgments (RFC 2018), first the most recent.
     pub sack: SackBlocks,
+    /// In which order they are sent; of those received nothing is said.
+    pub order: OptionOrder,
+}
+
+/// The order of the options on a SYN: as short as can be, both. Nobody may
+/// depend on it (RFC 9293 section 3.1), but it is part of how a host looks, and
+/// tests written for one system expect its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OptionOrder {
+    /// MSS, SACK permitted, timestamps, window scale.
+    #[default]
+    Linux,
+    /// MSS, window scale, SACK permitted, timestamps; the end of the list where
+    /// Linux pads in front.
+    FreeBsd,
 }
 
 impl TcpOptions {
@@ -108,6 +123,49 @@ impl TcpOptions {
     /// Writes them to `out`, which has room for [`encoded_len`](Self::encoded_len)
     /// bytes exactly; `None` when it has not.
     pub(crate) fn write(&self, mut out: &mut [u8]) -> Option<()> {
+        if self.order == OptionOrder::FreeBsd {
+            out = self.write_scale_first(out)?;
+        } else {
+            out = self.write_scale_last(out)?;
+        }
+        let blocks = self.sack_blocks_in(out.len());
+        if blocks > 0 {
+            out = put(out, [NOP, NOP, SACK, 2 + 8 * blocks as u8])?;
+            for (left, right) in self.sack.iter().take(blocks) {
+                out = put(out, left.0.to_be_bytes())?;
+                out = put(out, right.0.to_be_bytes())?;
+            }
+        }
+        out.is_empty().then_some(())
+    }
+
+    /// All but the SACK blocks, in [`OptionOrder::FreeBsd`]; gives what is left.
+    fn write_scale_first<'a>(&self, mut out: &'a mut [u8]) -> Option<&'a mut [u8]> {
+        if let Some(mss) = self.mss {
+            let [high, low] = mss.to_be_bytes();
+            out = put(out, [MSS, 4, high, low])?;
+        }
+        if let Some(scale) = self.window_scale {
+            out = put(out, [NOP, WINDOW_SCALE, 3, scale.shift()])?;
+        }
+        if let Some(Timestamps { value, echo }) = self.timestamps {
+            let lead = if self.sack_permitted {
+                [SACK_PERMITTED, 2]
+            } else {
+                [NOP, NOP]
+            };
+            out = put(out, [lead[0], lead[1], TIMESTAMPS, 10])?;
+            out = put(out, value.to_be_bytes())?;
+            out = put(out, echo.to_be_bytes())?;
+        } else if self.sack_permitted {
+            out = put(out, [SACK_PERMITTED, 2, END, END])?;
+        }
+        Some(out)
+    }
+
+    /// All but the SACK blocks, in [`OptionOrder::Linux`]; gives what is left.
+    #[inline]
+    fn write_scale_last<'a>(&self, mut out: &'a mut [u8]) -> Option<&'a mut [u8]> {
         if let Some(mss) = self.mss {
             let [high, low] = mss.to_be_bytes();
             out = put(out, [MSS, 4, high, low])?;
@@ -127,15 +185,7 @@ impl TcpOptions {
         if let Some(scale) = self.window_scale {
             out = put(out, [NOP, WINDOW_SCALE, 3, scale.shift()])?;
         }
-        let blocks = self.sack_blocks_in(out.len());
-        if blocks > 0 {
-            out = put(out, [NOP, NOP, SACK, 2 + 8 * blocks as u8])?;
-            for (left, right) in self.sack.iter().take(blocks) {
-                out = put(out, left.0.to_be_bytes())?;
-                out = put(out, right.0.to_be_bytes())?;
-            }
-        }
-        out.is_empty().then_some(())
+        Some(out)
     }
 
     /// Length of all but the SACK blocks, a multiple of 4, at most 20. An

@@ -158,6 +158,7 @@ fn every_combination_of_options_reads_back_at_odd_and_even_payloads() {
             sack_permitted: bits & 4 != 0,
             timestamps: (bits & 8 != 0).then_some(Timestamps { value: 1, echo: 2 }),
             sack,
+            ..TcpOptions::default()
         };
         let segment = Segment {
             flags: Flags::ACK,

@@ -5,7 +5,7 @@
 //! bare acknowledgments.
 
 use crore_base::{Instant, SeqNum};
-use crore_wire::{Flags, SackBlocks, Segment, TcpOptions, Timestamps};
+use crore_wire::{Flags, OptionOrder, SackBlocks, Segment, TcpOptions, Timestamps};
 
 use super::pick::{Pick, Why};
 use super::{Connection, Owed, TIMESTAMPS_LEN};
@@ -166,6 +166,7 @@ impl Connection {
             window_scale: scale,
             sack_permitted: if answers { self.sack } else { config.sack },
             timestamps: uses_timestamps.then(|| self.ts.option(now)),
+            order: config.syn_option_order,
             ..TcpOptions::default()
         };
         let (flags, ack) = if answers {
@@ -257,6 +258,7 @@ impl Connection {
                     sack_permitted: false,
                     timestamps: self.ts.enabled.then(|| self.ts.option(now)),
                     sack: SackBlocks::new(),
+                    order: OptionOrder::Linux,
                 },
             },
             payload_len: shape.payload_len,

@@ -116,6 +116,7 @@ fn segment(lone: &Lone, flags: u8, seq: i32, ack: i32, window: u16, options: &Op
                 echo: (lone.now.as_millis() as u32).wrapping_add_signed(echo),
             }),
             sack,
+            ..TcpOptions::default()
         },
         ..Segment::default()
     }

@@ -121,6 +121,7 @@ fn a_syn_with_everything_takes_twenty_bytes() {
         sack_permitted: true,
         timestamps: Some(Timestamps { value: 1, echo: 0 }),
         sack: SackBlocks::new(),
+        order: OptionOrder::Linux,
     };
     assert_eq!(options.encoded_len(), 20, "the layout that others send, too");
 }
@@ -162,5 +163,51 @@ proptest! {
         let options = TcpOptions { mss: Some(1), ..TcpOptions::default() };
         let mut out = [0; 64];
         prop_assert_eq!(options.write(&mut out[..len]).is_some(), len == 4);
+    }
+}
+
+#[test]
+fn each_order_is_that_of_its_system_and_of_one_length() {
+    let full = TcpOptions {
+        mss: Some(1460),
+        window_scale: Some(WindowScale::new(7)),
+        sack_permitted: true,
+        timestamps: Some(Timestamps { value: 1, echo: 2 }),
+        ..TcpOptions::default()
+    };
+    let without_stamps = TcpOptions {
+        timestamps: None,
+        ..full
+    };
+    let without_sack = TcpOptions {
+        sack_permitted: false,
+        ..full
+    };
+    let cases: [(TcpOptions, &[u8], &[u8]); 3] = [
+        (
+            full,
+            &[2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2, 1, 3, 3, 7],
+            &[2, 4, 5, 180, 1, 3, 3, 7, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2],
+        ),
+        (
+            without_stamps,
+            &[2, 4, 5, 180, 1, 1, 4, 2, 1, 3, 3, 7],
+            &[2, 4, 5, 180, 1, 3, 3, 7, 4, 2, 0, 0],
+        ),
+        (
+            without_sack,
+            &[2, 4, 5, 180, 1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2, 1, 3, 3, 7],
+            &[2, 4, 5, 180, 1, 3, 3, 7, 1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2],
+        ),
+    ];
+    for (options, linux, freebsd) in cases {
+        for (order, wanted) in [(OptionOrder::Linux, linux), (OptionOrder::FreeBsd, freebsd)] {
+            let options = TcpOptions { order, ..options };
+            let mut out = vec![0xee; options.encoded_len()];
+            options.write(&mut out).expect("the length is what was said");
+            assert_eq!(out, wanted, "{options:?}");
+            let back = TcpOptions::parse(&out);
+            assert_eq!(TcpOptions { order, ..back }, options, "read back");
+        }
     }
 }

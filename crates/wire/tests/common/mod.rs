@@ -35,6 +35,7 @@ pub fn options() -> impl Strategy<Value = TcpOptions> {
                 sack_permitted,
                 timestamps: timestamps.map(|(value, echo)| Timestamps { value, echo }),
                 sack,
+                ..TcpOptions::default()
             }
         })
 }
