@@ -241,6 +241,16 @@ impl ReceiveSpace {
         self.queue.pop()
     }
 
+    /// The next piece for the reader, of at most `most` bytes.
+    pub(crate) fn read_up_to(&mut self, most: usize) -> Option<Chunk> {
+        self.queue.pop_up_to(most)
+    }
+
+    /// Copies what the reader would get, from `skip` bytes on, and says how much that was.
+    pub(crate) fn peek(&self, skip: usize, out: &mut [u8]) -> usize {
+        self.queue.copy_at(skip, out)
+    }
+
     /// What the window field is to say in a segment sent now, and the edge that
     /// it stands for.
     ///

@@ -202,6 +202,11 @@ impl SendSpace {
         }
     }
 
+    /// Data bytes that are not acknowledged, sent or not.
+    pub(crate) fn queued(&self) -> u32 {
+        self.queue.len() as u32
+    }
+
     /// How far the peer's window reaches beyond `seq`, in bytes; zero when it
     /// does not.
     pub(crate) fn window_beyond(&self, seq: SeqNum) -> u32 {

@@ -15,6 +15,10 @@ pub struct Stats {
     pub ssthresh: u32,
     /// Bytes of sequence space sent and not acknowledged.
     pub in_flight: u32,
+    /// Bytes written by the application and not acknowledged.
+    pub send_queued: u32,
+    /// Those of them that were never sent.
+    pub unsent: u32,
     /// The peer's window in bytes.
     pub send_window: u32,
     /// The window that this end has advertised, as far as it is unused, in bytes.

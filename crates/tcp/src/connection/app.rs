@@ -10,6 +10,7 @@ use crore_base::Instant;
 use crore_netbuf::Chunk;
 
 use super::{Connection, Owed};
+use crate::receive::ReceiveSpace;
 use crate::congestion::Congestion;
 use crate::event::PendingEvents;
 use crate::{CloseReason, Config, State};
@@ -92,10 +93,29 @@ impl Connection {
     /// cut off.
     #[inline(always)]
     pub fn read(&mut self) -> Result<Read, ReadError> {
+        self.read_by(ReceiveSpace::read)
+    }
+
+    /// As [`Self::read`], but not more than `most` bytes.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_up_to(&mut self, most: usize) -> Result<Read, ReadError> {
+        self.read_by(|rcv| rcv.read_up_to(most))
+    }
+
+    /// Copies what could be read, from `skip` bytes on, without taking it; says
+    /// how much that was.
+    pub fn peek(&self, skip: usize, out: &mut [u8]) -> usize {
+        if self.released { 0 } else { self.rcv.peek(skip, out) }
+    }
+
+    #[inline(always)]
+    fn read_by(&mut self, read: impl FnOnce(&mut ReceiveSpace) -> Option<Chunk>) -> Result<Read, ReadError> {
         if self.released {
             return Err(ReadError::Closed);
         }
-        if let Some(chunk) = self.rcv.read() {
+        if let Some(chunk) = read(&mut self.rcv) {
             if self.state.can_receive() && self.rcv.update_is_due(self.smss()) {
                 self.owed.add(Owed::ACK);
             }

@@ -209,6 +209,8 @@ impl Connection {
             cwnd: self.congestion.window(),
             ssthresh: self.congestion.threshold(),
             in_flight: self.snd.flight(),
+            send_queued: self.snd.queued(),
+            unsent: self.snd.unsent_data(),
             send_window: self.snd.wnd,
             receive_window: self.rcv.window(),
             mss: self.smss() as u16,
