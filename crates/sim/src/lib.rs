@@ -18,6 +18,7 @@ pub mod host;
 mod parking;
 pub mod pattern;
 pub mod plan;
+pub mod posix;
 pub mod referee;
 mod run;
 mod scenario;

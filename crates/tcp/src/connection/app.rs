@@ -10,9 +10,9 @@ use crore_base::Instant;
 use crore_netbuf::Chunk;
 
 use super::{Connection, Owed};
-use crate::receive::ReceiveSpace;
 use crate::congestion::Congestion;
 use crate::event::PendingEvents;
+use crate::receive::ReceiveSpace;
 use crate::{CloseReason, Config, State};
 
 /// What reading brought.
@@ -107,7 +107,11 @@ impl Connection {
     /// Copies what could be read, from `skip` bytes on, without taking it; says
     /// how much that was.
     pub fn peek(&self, skip: usize, out: &mut [u8]) -> usize {
-        if self.released { 0 } else { self.rcv.peek(skip, out) }
+        if self.released {
+            0
+        } else {
+            self.rcv.peek(skip, out)
+        }
     }
 
     #[inline(always)]

@@ -1,0 +1,300 @@
+//! What a run may choose: the sysctls of a host, as a TOML file of knobs.
+//!
+//! An unknown key is an error that names the known ones; so is a value out of
+//! its range.
+
+use crore_base::{Duration, WindowScale};
+use crore_tcp::CongestionKind;
+use crore_wire::OptionOrder;
+use serde::Deserialize;
+use thiserror::Error;
+
+/// The knobs of one host. An absent one has its default.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Knobs {
+    /// `true`: each packet is acknowledged at once, whatever `delayed_ack_ms`
+    /// says. `false`: acknowledgments are delayed, by 40 ms unless
+    /// `delayed_ack_ms` says otherwise. Absent: `delayed_ack_ms` decides.
+    pub quick_ack: Option<bool>,
+    /// How long the acknowledgment of a lone segment may wait (RFC 9293 section
+    /// 3.8.6.3); the second segment's never does. 0: not at all. Default 0.
+    pub delayed_ack_ms: Option<u64>,
+    /// The shortest retransmission time-out. Default 200.
+    pub min_rto_ms: u64,
+    /// The retransmission time-out before the first round trip was measured. Default 1000.
+    pub initial_rto_ms: u64,
+    /// The longest retransmission time-out. Default 120,000, as in Linux.
+    pub max_rto_ms: u64,
+    /// The congestion window at the start, in segments. Default 10.
+    pub initial_window: u32,
+    /// Bytes received that may wait for the program. Default 262,144.
+    pub rcvbuf: u32,
+    /// Bytes written that may wait for acknowledgment. Default 262,144.
+    pub sndbuf: u32,
+    /// Selective acknowledgments. Default true.
+    pub sack: bool,
+    /// Timestamps. Default true.
+    pub timestamps: bool,
+    /// Window scaling: `false`, `true` (as the buffer needs), or the shift to
+    /// offer, 0 to 14. Default true.
+    pub window_scale: WindowScaleKnob,
+    /// The congestion control. Default `newreno`.
+    pub congestion: CongestionName,
+    /// How the options of a SYN are ordered: `linux` or `freebsd`. Default `linux`.
+    pub syn_option_order: SynOptionOrder,
+    /// The largest IP packet, in bytes. Default 1500.
+    pub mtu: u16,
+    /// The largest segment in either direction, in bytes; 0 leaves it to the MTU. Default 0.
+    pub mss: u16,
+    /// How long TIME-WAIT lasts. Default 60,000.
+    pub time_wait_ms: u64,
+    /// How long FIN-WAIT-2 lasts after the program has closed. Default 60,000.
+    pub fin_wait_2_ms: u64,
+    /// How often a SYN, or a SYN-ACK, is sent again. Default 6.
+    pub syn_retries: u8,
+    /// How often data is sent again before the connection is given up. Default 15.
+    pub data_retries: u8,
+    /// For how long in virtual time a packet is waited for before it is said
+    /// that none comes. Default 10,800,000: three hours, which is more than the
+    /// longest silence that TCP knows (keepalive, two hours).
+    pub receive_timeout_ms: u64,
+    /// What the secrets of the host are made of: sequence numbers, ports,
+    /// cookies. The same one gives the same run. Default 0.
+    pub seed: u64,
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Self {
+            quick_ack: None,
+            delayed_ack_ms: None,
+            min_rto_ms: 200,
+            initial_rto_ms: 1000,
+            max_rto_ms: 120_000,
+            initial_window: 10,
+            rcvbuf: 256 * 1024,
+            sndbuf: 256 * 1024,
+            sack: true,
+            timestamps: true,
+            window_scale: WindowScaleKnob::Whether(true),
+            congestion: CongestionName::default(),
+            syn_option_order: SynOptionOrder::Linux,
+            mtu: 1500,
+            mss: 0,
+            time_wait_ms: 60_000,
+            fin_wait_2_ms: 60_000,
+            syn_retries: 6,
+            data_retries: 15,
+            receive_timeout_ms: 3 * 3_600_000,
+            seed: 0,
+        }
+    }
+}
+
+/// Whether windows are scaled, or by how much.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum WindowScaleKnob {
+    /// Not at all, or as the buffer needs.
+    Whether(bool),
+    /// By so many bits.
+    Shift(u8),
+}
+
+/// A congestion control, by its usual name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CongestionName {
+    /// RFC 5681.
+    #[default]
+    #[serde(alias = "reno")]
+    NewReno,
+}
+
+/// Whose order the options of a SYN have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SynOptionOrder {
+    /// MSS, SACK permitted, timestamps, window scale.
+    Linux,
+    /// MSS, window scale, SACK permitted, timestamps.
+    FreeBsd,
+}
+
+/// What is wrong with a file of knobs.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum KnobError {
+    /// It is no TOML, or has a key or a word that is not known; the message
+    /// names those that are.
+    #[error("knobs: {0}")]
+    Malformed(String),
+    /// A number out of its range.
+    #[error("knobs: {name} must be {range}")]
+    Range {
+        /// The key.
+        name: &'static str,
+        /// What it may be.
+        range: &'static str,
+    },
+}
+
+impl Knobs {
+    /// Reads them from TOML.
+    ///
+    /// # Errors
+    /// What [`KnobError`] says.
+    pub fn from_toml(text: &str) -> Result<Self, KnobError> {
+        let knobs: Self = toml::from_str(text).map_err(|error| KnobError::Malformed(error.to_string()))?;
+        knobs.check()?;
+        Ok(knobs)
+    }
+
+    fn check(&self) -> Result<(), KnobError> {
+        let rules: [(bool, &'static str, &'static str); 9] = [
+            ((576..=9000).contains(&self.mtu), "mtu", "576 to 9000"),
+            (
+                self.mss == 0 || (64..=9000).contains(&self.mss),
+                "mss",
+                "0, or 64 to 9000",
+            ),
+            ((1..=1 << 30).contains(&self.rcvbuf), "rcvbuf", "1 to 1073741824"),
+            ((1..=1 << 30).contains(&self.sndbuf), "sndbuf", "1 to 1073741824"),
+            (self.min_rto_ms > 0, "min_rto_ms", "at least 1"),
+            (
+                self.max_rto_ms >= self.min_rto_ms,
+                "max_rto_ms",
+                "at least min_rto_ms",
+            ),
+            (
+                (1..=1000).contains(&self.initial_window),
+                "initial_window",
+                "1 to 1000",
+            ),
+            (
+                self.delayed_ack_ms.unwrap_or(0) <= 500,
+                "delayed_ack_ms",
+                "at most 500 (RFC 9293 section 3.8.6.3)",
+            ),
+            (
+                !matches!(self.window_scale, WindowScaleKnob::Shift(15..)),
+                "window_scale",
+                "true, false, or 0 to 14",
+            ),
+        ];
+        match rules.into_iter().find(|(holds, ..)| !holds) {
+            Some((_, name, range)) => Err(KnobError::Range { name, range }),
+            None => Ok(()),
+        }
+    }
+
+    /// How long a lone acknowledgment waits.
+    pub fn ack_delay(&self) -> Duration {
+        const USUAL_MS: u64 = 40;
+        Duration::from_millis(match (self.quick_ack, self.delayed_ack_ms) {
+            (Some(true), _) | (None, None) => 0,
+            (_, Some(delay)) => delay,
+            (Some(false), None) => USUAL_MS,
+        })
+    }
+
+    /// What they say of TCP. Nagle's algorithm is on, as sockets have it.
+    pub(super) fn tcp(&self) -> crore_tcp::Config {
+        crore_tcp::Config {
+            receive_buffer: self.rcvbuf,
+            send_buffer: self.sndbuf,
+            mss_max: if self.mss == 0 { u16::MAX } else { self.mss },
+            window_scaling: self.window_scale != WindowScaleKnob::Whether(false),
+            window_scale: match self.window_scale {
+                WindowScaleKnob::Whether(_) => None,
+                WindowScaleKnob::Shift(shift) => Some(WindowScale::new(shift)),
+            },
+            syn_option_order: match self.syn_option_order {
+                SynOptionOrder::Linux => OptionOrder::Linux,
+                SynOptionOrder::FreeBsd => OptionOrder::FreeBsd,
+            },
+            timestamps: self.timestamps,
+            sack: self.sack,
+            nodelay: false,
+            initial_window: self.initial_window,
+            rto_initial: Duration::from_millis(self.initial_rto_ms),
+            rto_min: Duration::from_millis(self.min_rto_ms),
+            rto_max: Duration::from_millis(self.max_rto_ms),
+            syn_retries: self.syn_retries,
+            data_retries: self.data_retries,
+            time_wait: Duration::from_millis(self.time_wait_ms),
+            fin_wait_2: Duration::from_millis(self.fin_wait_2_ms),
+            delayed_ack: self.ack_delay(),
+            congestion: match self.congestion {
+                CongestionName::NewReno => CongestionKind::NewReno,
+            },
+            ..crore_tcp::Config::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_knob_is_told_which_there_are() {
+        let error = Knobs::from_toml("quick_akc = true").expect_err("a slip");
+        let text = error.to_string();
+        for known in [
+            "quick_akc",
+            "quick_ack",
+            "delayed_ack_ms",
+            "syn_option_order",
+            "time_wait_ms",
+        ] {
+            assert!(text.contains(known), "{known} is named in {text}");
+        }
+        let error = Knobs::from_toml("syn_option_order = \"solaris\"").expect_err("no such order");
+        assert!(error.to_string().contains("freebsd"), "{error}");
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_name() {
+        for (text, name) in [
+            ("mtu = 100", "mtu"),
+            ("window_scale = 15", "window_scale"),
+            ("delayed_ack_ms = 501", "delayed_ack_ms"),
+            ("initial_window = 0", "initial_window"),
+            ("rcvbuf = 0", "rcvbuf"),
+            ("min_rto_ms = 0", "min_rto_ms"),
+        ] {
+            let error = Knobs::from_toml(text).expect_err(text);
+            assert!(
+                matches!(error, KnobError::Range { name: n, .. } if n == name),
+                "{text}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn quick_acks_and_delayed_ones_are_one_question() {
+        for (text, delay) in [
+            ("", 0),
+            ("delayed_ack_ms = 100", 100),
+            ("quick_ack = false", 40),
+            ("quick_ack = false\ndelayed_ack_ms = 10", 10),
+            ("quick_ack = true\ndelayed_ack_ms = 40", 0),
+        ] {
+            let knobs = Knobs::from_toml(text).expect(text);
+            assert_eq!(knobs.ack_delay(), Duration::from_millis(delay), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_window_scale_is_a_word_or_a_number() {
+        let scale = |text| Knobs::from_toml(text).map(|knobs| knobs.tcp()).expect(text);
+        assert!(!scale("window_scale = false").window_scaling, "off");
+        assert_eq!(scale("window_scale = true").window_scale, None, "as needed");
+        assert_eq!(
+            scale("window_scale = 7").window_scale,
+            Some(WindowScale::new(7)),
+            "just this"
+        );
+    }
+}
