@@ -223,8 +223,7 @@ impl Host {
             .waiting
             .iter()
             .filter_map(|waiting| waiting.progress.deadline);
-        let corks = self.sockets.values().filter_map(|socket| socket.held_until);
-        calls.chain(corks).chain(self.stack.next_timeout()).min()
+        calls.chain(self.stack.next_timeout()).min()
     }
 
     /// Time goes on to `to` (or stands still, if that is past); what is due on
@@ -277,7 +276,6 @@ impl Host {
                 moved = true;
             }
             moved |= self.try_waiting();
-            moved |= self.flush_corks();
             moved |= self.stack.poll_transmit(self.now, &mut self.nic) > 0;
             if !moved && !self.nic.has_come() {
                 return;
@@ -367,7 +365,6 @@ impl Host {
         socket.local = Some(tuple.local());
         socket.remote = Some(tuple.remote());
         self.stack.set_user(conn, name);
-        self.stack.set_nodelay(conn, socket.options.nodelay);
         self.sockets.insert(child, socket);
     }
 
@@ -410,7 +407,7 @@ impl Host {
             reuse_address: false,
             reuse_port: false,
             v6_only: false,
-            keepalive: false,
+            tcp: self.stack.default_options(),
             linger: None,
             linger_seconds: 0,
             receive_buffer: self.knobs.rcvbuf,
@@ -418,9 +415,7 @@ impl Host {
             receive_low: 1,
             receive_timeout: 0,
             send_timeout: 0,
-            nodelay: false,
-            cork: false,
-            quick_ack: self.knobs.ack_delay() == Duration::ZERO,
+            congestion: self.knobs.congestion,
             kept: Vec::new(),
         }
     }

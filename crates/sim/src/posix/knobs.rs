@@ -112,6 +112,29 @@ pub enum CongestionName {
     NewReno,
 }
 
+impl CongestionName {
+    /// By the name that Linux has for it.
+    pub(super) fn from_linux(name: &[u8]) -> Option<Self> {
+        match name {
+            b"reno" => Some(Self::NewReno),
+            _ => None,
+        }
+    }
+
+    /// The name that Linux has for it.
+    pub(super) const fn linux_name(self) -> &'static str {
+        match self {
+            Self::NewReno => "reno",
+        }
+    }
+
+    pub(super) const fn kind(self) -> CongestionKind {
+        match self {
+            Self::NewReno => CongestionKind::NewReno,
+        }
+    }
+}
+
 /// Whose order the options of a SYN have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -225,9 +248,7 @@ impl Knobs {
             time_wait: Duration::from_millis(self.time_wait_ms),
             fin_wait_2: Duration::from_millis(self.fin_wait_2_ms),
             delayed_ack: self.ack_delay(),
-            congestion: match self.congestion {
-                CongestionName::NewReno => CongestionKind::NewReno,
-            },
+            congestion: self.congestion.kind(),
             ..crore_tcp::Config::default()
         }
     }

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crore_base::Instant;
 use crore_stack::{CloseReason, ConnId, ListenerId, Stack, State};
 
 use super::Errno;
+use super::knobs::CongestionName;
 
 /// A socket's name inside a host. Never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -35,10 +35,8 @@ pub(super) struct Socket {
     /// A call to connect has returned 0, or the connection came from a listener:
     /// the next call is told that there is one.
     pub(super) is_connect_told: bool,
-    /// Written and held back by `TCP_CORK` or `MSG_MORE`, less than a segment.
-    pub(super) held: Vec<u8>,
-    /// Until when.
-    pub(super) held_until: Option<Instant>,
+    /// The last write said that more would come (`MSG_MORE`).
+    pub(super) has_more: bool,
     /// How often there was something new: what edges are made of.
     pub(super) wakes: u64,
 }
@@ -70,19 +68,20 @@ pub(super) struct Options {
     pub(super) reuse_address: bool,
     pub(super) reuse_port: bool,
     pub(super) v6_only: bool,
-    pub(super) keepalive: bool,
+    /// What the stack is told of a connection.
+    pub(super) tcp: crore_stack::Options,
     /// Seconds to linger, if it is on.
     pub(super) linger: Option<u32>,
     pub(super) linger_seconds: u32,
+    /// What getsockopt says of the buffers.
     pub(super) receive_buffer: u32,
     pub(super) send_buffer: u32,
     pub(super) receive_low: u32,
     /// Milliseconds; 0 for ever.
     pub(super) receive_timeout: u64,
     pub(super) send_timeout: u64,
-    pub(super) nodelay: bool,
-    pub(super) cork: bool,
-    pub(super) quick_ack: bool,
+    /// The name of the congestion control.
+    pub(super) congestion: CongestionName,
     /// Options that are remembered and have no effect of their own, by level and name.
     pub(super) kept: Vec<((i32, i32), i32)>,
 }
@@ -101,8 +100,7 @@ impl Socket {
             write_shut: false,
             peer_done: false,
             is_connect_told: false,
-            held: Vec::new(),
-            held_until: None,
+            has_more: false,
             wakes: 0,
         }
     }
@@ -116,8 +114,7 @@ impl Socket {
         self.write_shut = false;
         self.peer_done = false;
         self.is_connect_told = false;
-        self.held.clear();
-        self.held_until = None;
+        self.has_more = false;
     }
 
     /// Whether a socket that is bound to no address in particular gets what is
@@ -215,7 +212,7 @@ impl Socket {
     fn may_write(&self, stack: &Stack) -> bool {
         match self.phase {
             Phase::Connected(conn) if !self.write_shut => {
-                stack.write_capacity(conn) >= (self.options.send_buffer / 3).max(1) as usize
+                stack.write_capacity(conn) >= (self.options.tcp.send_buffer / 3).max(1) as usize
             }
             _ => true,
         }

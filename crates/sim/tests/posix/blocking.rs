@@ -198,3 +198,41 @@ fn a_call_can_be_interrupted() {
         "given up"
     );
 }
+
+#[test]
+fn a_lingering_close_waits_for_the_peer() {
+    let mut net = Net::new();
+    let (_, fd, next, peer) = net.accepted();
+    let linger = |seconds: i32| [1i32.to_ne_bytes(), seconds.to_ne_bytes()].concat();
+    let set = Call::SetOption {
+        fd,
+        level: libc::SOL_SOCKET,
+        name: libc::SO_LINGER,
+        value: linger(5),
+    };
+    assert_eq!(net.value(set), Ok(0), "five seconds");
+    assert_eq!(net.write(fd, b"last words", 0), Ok(10), "written");
+    net.expect(ACK | Flags::PSH);
+    let ticket = net.waits(Call::Close { fd });
+    net.expect(ACK | Flags::FIN);
+    net.send(ACK, peer, next + 10, b"");
+    assert_eq!(net.host.reply(ticket), None, "the end is not acknowledged");
+    net.send(ACK, peer, next + 11, b"");
+    assert_eq!(net.host.reply(ticket).map(|r| r.result), Some(Ok(0)), "all is");
+    assert_eq!(net.value(Call::Close { fd }), Err(Errno(libc::EBADF)), "closed");
+}
+
+#[test]
+fn a_close_that_does_not_linger_at_all_resets() {
+    let mut net = Net::new();
+    let (_, fd, _, _) = net.accepted();
+    let set = Call::SetOption {
+        fd,
+        level: libc::SOL_SOCKET,
+        name: libc::SO_LINGER,
+        value: [1i32.to_ne_bytes(), 0i32.to_ne_bytes()].concat(),
+    };
+    assert_eq!(net.value(set), Ok(0), "not a second");
+    assert_eq!(net.value(Call::Close { fd }), Ok(0), "closed");
+    net.expect(ACK | Flags::RST);
+}

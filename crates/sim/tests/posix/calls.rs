@@ -266,7 +266,7 @@ fn acknowledgments_are_delayed_as_the_knobs_say() {
 #[test]
 fn a_cork_holds_back_what_fills_no_segment() {
     let mut net = Net::new();
-    let (_, fd, _, _) = net.accepted();
+    let (_, fd, next, peer) = net.accepted();
     let cork = |net: &mut Net, on| net.set(fd, libc::IPPROTO_TCP, libc::TCP_CORK, on);
     assert_eq!(cork(&mut net, 1), Ok(0), "corked");
     assert_eq!(net.write(fd, &[1; 100], 0), Ok(100), "taken");
@@ -295,6 +295,7 @@ fn a_cork_holds_back_what_fills_no_segment() {
         "in a hurry"
     );
     assert_eq!(net.sent().map(|sent| sent.payload.len()), Some(40), "the rest");
+    net.send(ACK, peer, next + 1500, b"");
     assert_eq!(net.write(fd, b"more", libc::MSG_MORE), Ok(4), "more will come");
     net.expect_nothing();
     net.pass(Duration::from_millis(201));

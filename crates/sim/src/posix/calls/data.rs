@@ -1,16 +1,12 @@
 //! Receiving and sending, and pipes.
 
-use crore_base::Duration;
-use crore_stack::{ConnId, Read};
+use crore_stack::{ConnId, Read, TcpOption};
 
 use super::{Answer, Attempt, Progress, done, fail, limit};
 use crate::posix::call::{Address, Errno, Fd, Output};
 use crate::posix::file::{File, Kind, Pipe};
 use crate::posix::host::Host;
 use crate::posix::socket::{Phase, SocketId};
-
-/// For how long a cork may hold back what does not fill a segment, as in Linux.
-const CORK: Duration = Duration::from_millis(200);
 
 impl Host {
     pub(super) fn receive(&mut self, fd: Fd, len: usize, flags: i32, progress: &mut Progress) -> Attempt {
@@ -177,13 +173,13 @@ impl Host {
                 return Some(cut_short(progress).unwrap_or(fail(libc::EPIPE)));
             }
         };
+        let more = flags & libc::MSG_MORE != 0;
+        if core::mem::replace(&mut socket.has_more, more) != more {
+            let corked = more || socket.options.tcp.cork;
+            self.tell(conn, TcpOption::Cork(corked));
+        }
         let rest = data.get(progress.sent..).unwrap_or_default();
-        let written = if socket.options.cork || flags & libc::MSG_MORE != 0 {
-            self.write_corked(id, conn, rest)
-        } else {
-            self.push_held(id);
-            self.write_plain(conn, rest)
-        };
+        let written = self.stack.write(conn, rest).map_err(|_| Errno(libc::EPIPE));
         match written {
             Ok(written) => progress.sent += written,
             Err(errno) => return Some(cut_short(progress).unwrap_or(Err(errno))),
@@ -193,62 +189,6 @@ impl Host {
         }
         let waited = self.wait(progress, may_not, timeout, Errno(libc::EAGAIN))?;
         Some(cut_short(progress).unwrap_or(waited))
-    }
-
-    fn write_plain(&mut self, conn: ConnId, data: &[u8]) -> Result<usize, Errno> {
-        self.stack.write(conn, data).map_err(|_| Errno(libc::EPIPE))
-    }
-
-    /// Hands on whole segments, and holds the rest back for a while.
-    fn write_corked(&mut self, id: SocketId, conn: ConnId, data: &[u8]) -> Result<usize, Errno> {
-        let segment = self.stack.stats(conn).map_or(1, |stats| stats.mss.max(1)) as usize;
-        let room = self.stack.write_capacity(conn);
-        let Some(socket) = self.sockets.get_mut(&id) else {
-            return fail(libc::EBADF);
-        };
-        let taken = data.len().min(room.saturating_sub(socket.held.len()));
-        socket.held.extend_from_slice(&data[..taken]);
-        let whole = socket.held.len() / segment * segment;
-        let rest = socket.held.split_off(whole);
-        let full = core::mem::replace(&mut socket.held, rest);
-        socket.held_until = match (socket.held.is_empty(), socket.held_until) {
-            (true, _) => None,
-            (false, Some(until)) if full.is_empty() => Some(until),
-            (false, _) => Some(self.now + CORK),
-        };
-        if !full.is_empty() {
-            self.write_plain(conn, &full)?;
-        }
-        Ok(taken)
-    }
-
-    /// What was held back is held back no longer. Room was kept for it.
-    pub(in crate::posix) fn push_held(&mut self, id: SocketId) {
-        let Some(socket) = self.sockets.get_mut(&id) else {
-            return;
-        };
-        let held = core::mem::take(&mut socket.held);
-        socket.held_until = None;
-        if let (Some(conn), false) = (socket.conn(), held.is_empty()) {
-            // A connection that is over has lost more than this.
-            let _ = self.stack.write(conn, &held);
-        }
-    }
-
-    /// Lets go what was held back long enough; says whether there was any.
-    pub(in crate::posix) fn flush_corks(&mut self) -> bool {
-        let now = self.now;
-        let due = |socket: &crate::posix::socket::Socket| socket.held_until.is_some_and(|until| until <= now);
-        let ids: Vec<SocketId> = self
-            .sockets
-            .iter()
-            .filter(|(_, socket)| due(socket))
-            .map(|(&id, _)| id)
-            .collect();
-        for &id in &ids {
-            self.push_held(id);
-        }
-        !ids.is_empty()
     }
 
     pub(super) fn pipe(&mut self) -> Answer {

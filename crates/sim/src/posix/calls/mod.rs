@@ -65,7 +65,7 @@ impl Host {
             Call::Receive { fd, len, flags } => self.receive(*fd, *len, *flags, progress),
             Call::Send { fd, data, flags, to } => self.send(*fd, data, *flags, *to, progress),
             Call::Shutdown { fd, how } => Some(self.shutdown(*fd, *how)),
-            Call::Close { fd } => Some(self.close(*fd)),
+            Call::Close { fd } => self.close(*fd, progress),
             Call::Fcntl {
                 fd,
                 command,

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crore_stack::{ConnId, ConnectError, ListenError};
+use crore_stack::{ConnId, ConnectError, ConnectOptions, ListenError, ListenOptions};
 
 use super::{Answer, Attempt, Progress, done, fail};
 use crate::posix::call::{Address, Errno, Fd, Output};
@@ -66,7 +66,7 @@ impl Host {
             Phase::Listening(_) => return done(0),
             _ => return fail(libc::EINVAL),
         }
-        let (is_ipv6, v6_only) = (socket.is_ipv6, socket.options.v6_only);
+        let (is_ipv6, v6_only, tcp) = (socket.is_ipv6, socket.options.v6_only, socket.options.tcp);
         let local = match socket.local {
             Some(local) => local,
             None => {
@@ -75,7 +75,10 @@ impl Host {
             }
         };
         // Linux lets one more wait than was asked for.
-        let backlog = backlog.clamp(0, MAX_BACKLOG) as u32 + 1;
+        let how = ListenOptions {
+            backlog: backlog.clamp(0, MAX_BACKLOG) as u32 + 1,
+            tcp: Some(tcp),
+        };
         let mut wanted = vec![local];
         if is_ipv6 && local.ip().is_unspecified() && !v6_only {
             wanted.push(SocketAddr::new(
@@ -85,7 +88,7 @@ impl Host {
         }
         let mut listeners = Vec::new();
         for addr in wanted {
-            match self.stack.listen(canonical(addr), backlog) {
+            match self.stack.listen_with(canonical(addr), &how) {
                 Ok(listener) => listeners.push(listener),
                 Err(error) => {
                     for listener in listeners {
@@ -166,23 +169,19 @@ impl Host {
         let id = self.socket_id(fd)?;
         let socket = self.socket_mut(fd)?;
         let remote = canonical(of_family(socket.is_ipv6, address)?);
-        let (local, nodelay) = (socket.local.map(canonical), socket.options.nodelay);
-        let from = local.filter(|local| local.port() != 0);
-        let made = match from {
-            Some(from) => {
-                let ip = if from.ip().is_unspecified() {
-                    self.source_for(remote.ip())?
-                } else {
-                    from.ip()
-                };
-                let from = SocketAddr::new(ip, from.port());
-                self.stack.connect_from(now, from, remote)
-            }
-            None => self.stack.connect(now, None, remote),
+        let tcp = socket.options.tcp;
+        let from = socket.local.map(canonical);
+        let ip = from.map(|from| from.ip()).filter(|ip| !ip.is_unspecified());
+        let how = ConnectOptions {
+            local: ip,
+            local_port: from.map(|from| from.port()).filter(|&port| port != 0),
+            tcp: Some(tcp),
         };
-        let conn = made.map_err(connect_error)?;
+        let conn = self
+            .stack
+            .connect_with(now, remote, &how)
+            .map_err(connect_error)?;
         self.stack.set_user(conn, id.0);
-        self.stack.set_nodelay(conn, nodelay);
         let tuple = self.stack.four_tuple(conn);
         let socket = self.socket_mut(fd)?;
         socket.forget_connection();
@@ -237,13 +236,52 @@ impl Host {
         socket.wakes += 1;
         let conn = socket.conn();
         if writes && let Some(conn) = conn {
-            self.push_held(id);
             self.stack.shutdown_write(conn);
         }
         done(0)
     }
 
-    pub(super) fn close(&mut self, fd: Fd) -> Answer {
+    /// Closes a file. One that lingers waits until its peer has all, and has said so.
+    pub(super) fn close(&mut self, fd: Fd, progress: &mut Progress) -> Attempt {
+        if self.lingers(fd) {
+            let id = self.socket_id(fd).ok()?;
+            let socket = self.sockets.get_mut(&id)?;
+            socket.write_shut = true;
+            let seconds = u64::from(socket.options.linger_seconds);
+            if let Some(conn) = socket.conn() {
+                self.stack.shutdown_write(conn);
+            }
+            // When the time is up it is closed all the same.
+            let _over = self.wait(progress, false, Some(seconds * 1000), Errno(libc::EAGAIN))?;
+        }
+        Some(self.close_now(fd))
+    }
+
+    /// Whether there is something for a lingering close to wait for.
+    fn lingers(&self, fd: Fd) -> bool {
+        let Ok(id) = self.socket_id(fd) else {
+            return false;
+        };
+        let Some(socket) = self.sockets.get(&id) else {
+            return false;
+        };
+        let sleeps = !self.is_nonblocking(fd) && socket.options.linger.is_some_and(|seconds| seconds > 0);
+        // What nobody has read is a reason to reset, at once.
+        let Phase::Connected(conn) = socket.phase else {
+            return false;
+        };
+        let waits = matches!(
+            socket.tcp_state(&self.stack),
+            TcpState::Established
+                | TcpState::CloseWait
+                | TcpState::FinWait1
+                | TcpState::Closing
+                | TcpState::LastAck
+        );
+        sleeps && waits && self.stack.readable(conn) == 0
+    }
+
+    fn close_now(&mut self, fd: Fd) -> Answer {
         let file = self.files.remove(&fd).ok_or(Errno(libc::EBADF))?;
         for other in self.files.values_mut() {
             if let Kind::Epoll(epoll) = &mut other.kind {
@@ -267,7 +305,6 @@ impl Host {
 
     /// A socket's connection, or listener, is given up; `aborts`: by a reset.
     pub(super) fn end(&mut self, id: SocketId, aborts: bool) {
-        self.push_held(id);
         let now = self.now;
         let Self { sockets, stack, .. } = self;
         let Some(socket) = sockets.get_mut(&id) else {
@@ -315,14 +352,6 @@ impl Host {
     fn is_ours(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         ip.is_unspecified() || ip == self.local
-    }
-
-    fn source_for(&self, remote: IpAddr) -> Result<IpAddr, Errno> {
-        if remote.is_ipv4() == self.local.is_ipv4() {
-            Ok(self.local)
-        } else {
-            fail(libc::ENETUNREACH)
-        }
     }
 
     /// Whether somebody else has this address and port to himself.

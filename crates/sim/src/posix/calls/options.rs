@@ -1,9 +1,13 @@
 //! getsockopt, setsockopt, fcntl and ioctl.
 
+use crore_base::Duration;
+use crore_stack::{ConnId, Keepalive, Options, TcpOption};
+
 use super::{Answer, done, fail};
 use crate::posix::call::{Errno, Fd, Output};
 use crate::posix::host::Host;
 use crate::posix::info;
+use crate::posix::knobs::CongestionName;
 use crate::posix::socket::{Phase, SocketId};
 
 /// Numbers that the libc crate does not have: include/uapi/linux/sockios.h and tcp.h.
@@ -30,13 +34,6 @@ const KEPT: &[(i32, i32, i32)] = &[
     (libc::SOL_SOCKET, libc::SO_TIMESTAMPING, 0),
     (libc::SOL_SOCKET, libc::SO_ZEROCOPY, 0),
     (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 0),
-    (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 7200),
-    (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 75),
-    (libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 9),
-    (libc::IPPROTO_TCP, libc::TCP_LINGER2, 60),
-    (libc::IPPROTO_TCP, libc::TCP_SYNCNT, 6),
-    (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, 0),
-    (libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, 0),
     (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, 0),
     (libc::IPPROTO_TCP, libc::TCP_TIMESTAMP, 0),
     (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_WANT),
@@ -61,7 +58,8 @@ impl Host {
         let value = match (level, name) {
             (libc::IPPROTO_TCP, libc::TCP_INFO) => self.info(id)?,
             (libc::IPPROTO_TCP, libc::TCP_CONGESTION) => {
-                let mut name = self.congestion_name().as_bytes().to_vec();
+                let name = self.socket_mut(fd)?.options.congestion.linux_name();
+                let mut name = name.as_bytes().to_vec();
                 name.resize(16, 0);
                 name
             }
@@ -90,12 +88,14 @@ impl Host {
 
     fn get_number(&mut self, id: SocketId, level: i32, name: i32) -> Result<i32, Errno> {
         let mtu = i32::from(self.knobs.mtu);
-        let mss = self.conn_of(id).and_then(|conn| self.stack.stats(conn));
-        let mss = mss.map_or(536, |stats| i32::from(stats.mss));
+        let live_mss = self.conn_of(id).and_then(|conn| self.stack.stats(conn));
+        let live_mss = live_mss.map(|stats| i32::from(stats.mss));
         let socket = self.sockets.get_mut(&id).ok_or(Errno(libc::EBADF))?;
         let is_listening = matches!(socket.phase, Phase::Listening(_));
         let is_connected = socket.conn().is_some();
         let options = &socket.options;
+        let tcp = &options.tcp;
+        let seconds = |time: Duration| (time.as_millis() / 1000) as i32;
         Ok(match (level, name) {
             (libc::SOL_SOCKET, libc::SO_ERROR) => socket.take_error().map_or(0, |errno| errno.0),
             (libc::SOL_SOCKET, libc::SO_TYPE) => libc::SOCK_STREAM,
@@ -105,15 +105,31 @@ impl Host {
             (libc::SOL_SOCKET, libc::SO_ACCEPTCONN) => i32::from(is_listening),
             (libc::SOL_SOCKET, libc::SO_REUSEADDR) => i32::from(options.reuse_address),
             (libc::SOL_SOCKET, libc::SO_REUSEPORT) => i32::from(options.reuse_port),
-            (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => i32::from(options.keepalive),
+            (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => i32::from(tcp.keepalive.on),
             (libc::SOL_SOCKET, libc::SO_RCVBUF) => options.receive_buffer as i32,
             (libc::SOL_SOCKET, libc::SO_SNDBUF) => options.send_buffer as i32,
             (libc::SOL_SOCKET, libc::SO_RCVLOWAT) => options.receive_low as i32,
             (libc::SOL_SOCKET, libc::SO_SNDLOWAT) => 1,
-            (libc::IPPROTO_TCP, libc::TCP_NODELAY) => i32::from(options.nodelay),
-            (libc::IPPROTO_TCP, libc::TCP_CORK) => i32::from(options.cork),
-            (libc::IPPROTO_TCP, libc::TCP_QUICKACK) => i32::from(options.quick_ack),
-            (libc::IPPROTO_TCP, libc::TCP_MAXSEG) => mss,
+            (libc::IPPROTO_TCP, libc::TCP_NODELAY) => i32::from(tcp.nodelay),
+            (libc::IPPROTO_TCP, libc::TCP_CORK) => i32::from(tcp.cork),
+            (libc::IPPROTO_TCP, libc::TCP_QUICKACK) => i32::from(tcp.delayed_ack == Duration::ZERO),
+            // What was asked for, until there is a connection that knows.
+            (libc::IPPROTO_TCP, libc::TCP_MAXSEG) => live_mss.unwrap_or(match tcp.mss_max {
+                u16::MAX => 536,
+                asked => i32::from(asked),
+            }),
+            (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE) => seconds(tcp.keepalive.idle),
+            (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL) => seconds(tcp.keepalive.interval),
+            (libc::IPPROTO_TCP, libc::TCP_KEEPCNT) => i32::from(tcp.keepalive.count),
+            (libc::IPPROTO_TCP, libc::TCP_SYNCNT) => i32::from(tcp.syn_retries),
+            (libc::IPPROTO_TCP, libc::TCP_LINGER2) => seconds(tcp.fin_wait_2),
+            (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT) => {
+                tcp.user_timeout.map_or(0, |time| time.as_millis() as i32)
+            }
+            (libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP) => match tcp.window_clamp {
+                u32::MAX => 0,
+                clamp => clamp as i32,
+            },
             (libc::IPPROTO_IP, libc::IP_MTU) | (libc::IPPROTO_IPV6, libc::IPV6_MTU) => {
                 if !is_connected {
                     return fail(libc::ENOTCONN);
@@ -159,10 +175,9 @@ impl Host {
             }
             (libc::IPPROTO_TCP, libc::TCP_CONGESTION) => {
                 let text = value.split(|&byte| byte == 0).next().unwrap_or_default();
-                return match self.congestion_names().iter().any(|name| name.as_bytes() == text) {
-                    true => done(0),
-                    false => fail(libc::ENOENT),
-                };
+                let name = CongestionName::from_linux(text).ok_or(Errno(libc::ENOENT))?;
+                self.socket_mut(fd)?.options.congestion = name;
+                return self.tune(id, TcpOption::Congestion(name.kind()));
             }
             _ => {}
         }
@@ -171,23 +186,27 @@ impl Host {
     }
 
     fn set_number(&mut self, id: SocketId, level: i32, name: i32, number: i32) -> Answer {
+        let usual_delay = self.usual_delay();
         let socket = self.sockets.get_mut(&id).ok_or(Errno(libc::EBADF))?;
-        let conn = socket.conn();
         let is_bound = socket.local.is_some();
         let options = &mut socket.options;
         let on = number != 0;
-        match (level, name) {
+        let key = (level, name);
+        match key {
             (libc::SOL_SOCKET, libc::SO_REUSEADDR) => options.reuse_address = on,
             (libc::SOL_SOCKET, libc::SO_REUSEPORT) => options.reuse_port = on,
-            (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => options.keepalive = on,
-            // Linux gives twice what is asked for, half of it for its own use.
+            (libc::SOL_SOCKET, libc::SO_RCVLOWAT) => options.receive_low = number.max(1) as u32,
+            // Linux says twice what is asked for: half of it is for its own use.
             (libc::SOL_SOCKET, libc::SO_RCVBUF | libc::SO_RCVBUFFORCE) => {
-                options.receive_buffer = 2 * number.clamp(LEAST_BUFFER, MOST_BUFFER) as u32;
+                let asked = number.clamp(LEAST_BUFFER, MOST_BUFFER) as u32;
+                options.receive_buffer = 2 * asked;
+                return self.tune(id, TcpOption::ReceiveBuffer(asked));
             }
             (libc::SOL_SOCKET, libc::SO_SNDBUF | libc::SO_SNDBUFFORCE) => {
-                options.send_buffer = 2 * number.clamp(2 * LEAST_BUFFER, MOST_BUFFER) as u32;
+                let asked = number.clamp(2 * LEAST_BUFFER, MOST_BUFFER) as u32;
+                options.send_buffer = 2 * asked;
+                return self.tune(id, TcpOption::SendBuffer(2 * asked));
             }
-            (libc::SOL_SOCKET, libc::SO_RCVLOWAT) => options.receive_low = number.max(1) as u32,
             (
                 libc::SOL_SOCKET,
                 libc::SO_ERROR
@@ -197,30 +216,12 @@ impl Host {
                 | libc::SO_ACCEPTCONN
                 | libc::SO_SNDLOWAT,
             ) => return fail(libc::ENOPROTOOPT),
-            (libc::IPPROTO_TCP, libc::TCP_NODELAY) => {
-                options.nodelay = on;
-                if let Some(conn) = conn {
-                    self.stack.set_nodelay(conn, on);
-                }
-                if on {
-                    self.push_held(id);
-                }
-            }
-            (libc::IPPROTO_TCP, libc::TCP_CORK) => {
-                options.cork = on;
-                if !on {
-                    self.push_held(id);
-                }
-            }
-            (libc::IPPROTO_TCP, libc::TCP_QUICKACK) => options.quick_ack = on,
-            (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) => {
-                if is_bound {
-                    return fail(libc::EINVAL);
-                }
-                options.v6_only = on;
-            }
+            (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) if is_bound => return fail(libc::EINVAL),
+            (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) => options.v6_only = on,
             _ => {
-                let key = (level, name);
+                if let Some(option) = tcp_option(key, number, &options.tcp, usual_delay)? {
+                    return self.tune(id, option);
+                }
                 if !KEPT.iter().any(|(l, n, _)| (*l, *n) == key) {
                     return fail(libc::ENOPROTOOPT);
                 }
@@ -229,6 +230,44 @@ impl Host {
             }
         }
         done(0)
+    }
+
+    /// How long an acknowledgment waits that is not to be quick.
+    fn usual_delay(&self) -> Duration {
+        const USUAL: Duration = Duration::from_millis(40);
+        match self.knobs.ack_delay() {
+            Duration::ZERO => USUAL,
+            delay => delay,
+        }
+    }
+
+    /// Sets one of the options that the stack knows: for the socket, and for what
+    /// it has by now.
+    fn tune(&mut self, id: SocketId, option: TcpOption) -> Answer {
+        let socket = self.sockets.get_mut(&id).ok_or(Errno(libc::EBADF))?;
+        socket.options.tcp.set(option);
+        let tcp = socket.options.tcp;
+        match &socket.phase {
+            Phase::Connecting(conn) | Phase::Connected(conn) => {
+                let conn = *conn;
+                self.tell(conn, option);
+            }
+            Phase::Listening(listening) => {
+                for &listener in &listening.listeners {
+                    self.stack
+                        .set_listener_options(listener, tcp)
+                        .map_err(|_| Errno(libc::ENOBUFS))?;
+                }
+            }
+            Phase::Fresh | Phase::Over => {}
+        }
+        done(0)
+    }
+
+    /// Tells the stack of one connection's option.
+    pub(super) fn tell(&mut self, conn: ConnId, option: TcpOption) {
+        // It is gone, or there are a thousand different sets: nothing to be done.
+        let _ = self.stack.set_option(conn, option);
     }
 
     fn info(&self, id: SocketId) -> Result<Vec<u8>, Errno> {
@@ -262,26 +301,75 @@ impl Host {
         if matches!(socket.phase, Phase::Listening(_)) {
             return fail(libc::EINVAL);
         }
-        let held = socket.held.len() as i32;
         let conn = socket.conn();
         let stats = conn.and_then(|conn| self.stack.stats(conn)).unwrap_or_default();
         let number = match request {
             FIONREAD => conn.map_or(0, |conn| self.stack.readable(conn) as i32),
-            TIOCOUTQ => stats.send_queued as i32 + held,
-            SIOCOUTQNSD => stats.unsent as i32 + held,
+            TIOCOUTQ => stats.send_queued as i32,
+            SIOCOUTQNSD => stats.unsent as i32,
             SIOCATMARK => 0,
             _ => return fail(libc::ENOTTY),
         };
         Ok((0, Output::Int(number)))
     }
+}
 
-    fn congestion_name(&self) -> &'static str {
-        "reno"
-    }
-
-    fn congestion_names(&self) -> &'static [&'static str] {
-        &["reno"]
-    }
+/// What an option means to the stack, if it is one of its own.
+fn tcp_option(
+    (level, name): (i32, i32),
+    number: i32,
+    now: &Options,
+    usual_delay: Duration,
+) -> Result<Option<TcpOption>, Errno> {
+    let on = number != 0;
+    let keepalive = now.keepalive;
+    let seconds = |number: i32| Duration::from_secs(number as u64);
+    // A number that is in its range.
+    let within = |range: core::ops::RangeInclusive<i32>| {
+        if range.contains(&number) {
+            Ok(number)
+        } else {
+            fail(libc::EINVAL)
+        }
+    };
+    Ok(Some(match (level, name) {
+        (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => TcpOption::Keepalive(Keepalive { on, ..keepalive }),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE) => TcpOption::Keepalive(Keepalive {
+            idle: seconds(within(1..=32_767)?),
+            ..keepalive
+        }),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL) => TcpOption::Keepalive(Keepalive {
+            interval: seconds(within(1..=32_767)?),
+            ..keepalive
+        }),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPCNT) => TcpOption::Keepalive(Keepalive {
+            count: within(1..=127)? as u8,
+            ..keepalive
+        }),
+        (libc::IPPROTO_TCP, libc::TCP_NODELAY) => TcpOption::Nodelay(on),
+        (libc::IPPROTO_TCP, libc::TCP_CORK) => TcpOption::Cork(on),
+        (libc::IPPROTO_TCP, libc::TCP_QUICKACK) => {
+            TcpOption::DelayedAck(if on { Duration::ZERO } else { usual_delay })
+        }
+        (libc::IPPROTO_TCP, libc::TCP_MAXSEG) if !on => TcpOption::MssMax(u16::MAX),
+        (libc::IPPROTO_TCP, libc::TCP_MAXSEG) => TcpOption::MssMax(within(88..=32_767)? as u16),
+        (libc::IPPROTO_TCP, libc::TCP_SYNCNT) => TcpOption::SynRetries(within(1..=127)? as u8),
+        (libc::IPPROTO_TCP, libc::TCP_LINGER2) => TcpOption::FinWait2(match number {
+            ..0 => Duration::ZERO,
+            0 => Duration::from_secs(60),
+            _ => seconds(number),
+        }),
+        (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT) => {
+            let millis = within(0..=i32::MAX)? as u64;
+            TcpOption::UserTimeout((millis > 0).then_some(Duration::from_millis(millis)))
+        }
+        (libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP) => TcpOption::WindowClamp(if on {
+            number.max(LEAST_BUFFER / 2) as u32
+        } else {
+            u32::MAX
+        }),
+        _ => return Ok(None),
+    }))
 }
 
 /// An option that is a number.
