@@ -142,7 +142,7 @@ fn halves(bytes: &[u8; 8]) -> (u32, u32) {
 }
 
 /// The options as they stand in a header, filled up to a multiple of four with the end of the list.
-pub fn encode(options: &[TcpOptionSpec]) -> Vec<u8> {
+pub(super) fn encode(options: &[TcpOptionSpec]) -> Vec<u8> {
     let mut out = Vec::with_capacity(40);
     for option in options {
         option.write(&mut out);
@@ -152,7 +152,7 @@ pub fn encode(options: &[TcpOptionSpec]) -> Vec<u8> {
 }
 
 /// What stands in a header, to the last byte.
-pub fn decode(mut bytes: &[u8]) -> Vec<TcpOptionSpec> {
+pub(super) fn decode(mut bytes: &[u8]) -> Vec<TcpOptionSpec> {
     let mut options = Vec::new();
     while let Some((&kind, rest)) = bytes.split_first() {
         let option = match kind {
@@ -179,7 +179,7 @@ pub fn decode(mut bytes: &[u8]) -> Vec<TcpOptionSpec> {
 }
 
 /// Whether what was seen is what was expected; padding at the end need not be written.
-pub fn match_options(expected: &[TcpOptionSpec], seen: &[TcpOptionSpec]) -> bool {
+pub(super) fn match_options(expected: &[TcpOptionSpec], seen: &[TcpOptionSpec]) -> bool {
     let used = |options: &[TcpOptionSpec]| options.iter().map(TcpOptionSpec::encoded_len).sum::<usize>();
     let padded = used(expected).next_multiple_of(4) - used(expected);
     let (head, tail) = seen.split_at(expected.len().min(seen.len()));
