@@ -48,6 +48,7 @@ pub use crore_netbuf::Chunk;
 pub use crore_nic as nic;
 pub use crore_shard::{Mailbox, PeerCounters, Peers, Service, Shard, Spread, Turn, mailbox};
 pub use crore_stack::{
-    CloseReason, ConnId, ConnectError, Counters, Event, ListenError, ListenerId, Read, Share, SocketError,
-    Stack, StackConfig, StackMemory, State, Steering,
+    CloseReason, ConnId, ConnectError, ConnectOptions, Counters, Event, Keepalive, ListenError,
+    ListenOptions, ListenerId, OptionError, Options, Read, Share, SocketError, Stack, StackConfig,
+    StackMemory, State, Steering, TcpOption,
 };

@@ -28,6 +28,7 @@ impl Config {
         for limit in [
             &mut stack.max_connections,
             &mut stack.max_active,
+            &mut stack.max_orphans,
             &mut stack.backlog,
             &mut stack.resets_per_second,
             &mut stack.echo_replies_per_second,
@@ -48,6 +49,7 @@ impl Config {
             max_connections: stack.max_connections,
             max_active: stack.max_active,
             park_after: Some(Duration::from_millis(stack.park_after_ms)),
+            max_orphans: stack.max_orphans,
             close_wait_limit: Duration::from_secs(stack.close_wait_limit_seconds),
             syn_cookies: match stack.syn_cookies {
                 SynCookies::Never => CookiePolicy::Never,
@@ -99,6 +101,9 @@ impl Tcp {
             rto_max: Duration::from_millis(self.rto_max_ms),
             syn_retries: self.syn_retries,
             data_retries: self.data_retries,
+            orphan_retries: self.orphan_retries,
+            persist_timeout: unless_zero(self.persist_timeout_ms),
+            user_timeout: unless_zero(self.user_timeout_ms),
             time_wait: Duration::from_millis(self.time_wait_ms),
             fin_wait_2: Duration::from_millis(self.fin_wait_2_ms),
             delayed_ack: Duration::from_millis(self.delayed_ack_ms),
@@ -111,10 +116,14 @@ impl Tcp {
             // These are a connection's own.
             cork: false,
             linger: None,
-            user_timeout: None,
             window_clamp: u32::MAX,
         }
     }
+}
+
+/// Zero is never.
+fn unless_zero(ms: u64) -> Option<Duration> {
+    (ms > 0).then(|| Duration::from_millis(ms))
 }
 
 impl Tcp {

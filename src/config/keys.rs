@@ -248,6 +248,12 @@ section! {
         syn_retries: u8 = 6, "retransmissions", Whole(0, 255);
         /// How often data is sent again before the connection is given up.
         data_retries: u8 = 15, "retransmissions", Whole(1, 255);
+        /// How often data is sent again on a connection that the application has closed, or a shut window probed, before the connection is given up.
+        orphan_retries: u8 = 8, "attempts", Whole(1, 255);
+        /// How long data may stay unacknowledged, or wait before a shut window, before the connection is given up, whatever `data_retries` and `keepalive_probes` say. 0: as long as those say.
+        user_timeout_ms: u64 = 0, "ms", Whole(0, 86_400_000);
+        /// How long a window may stay shut on data that waits, though the peer answers (RFC 6429). 0: for ever.
+        persist_timeout_ms: u64 = 0, "ms", Whole(0, 86_400_000);
         /// How long a connection stays in TIME-WAIT.
         time_wait_ms: u64 = 60_000, "ms", Whole(0, 240_000);
         /// How long a closed connection waits for the peer's FIN.
@@ -276,6 +282,8 @@ section! {
         max_active: u32 = 65_536, "connections", Whole(1, 1_073_741_824);
         /// After how long without data an idle connection is parked in its 64 bytes; under pressure at once.
         park_after_ms: u64 = 1000, "ms", Whole(0, 86_400_000);
+        /// Connections that may be on their way to their end, given up by the application, with data or a FIN that the peer has not acknowledged; one more is reset. 0: no limit but `max_active`.
+        max_orphans: u32 = 0, "connections", Whole(0, 1_073_741_824);
         /// After how long a connection whose peer has finished is ended although the application has not (CLOSE-WAIT). 0: never.
         close_wait_limit_seconds: u64 = 0, "s", Whole(0, 31_536_000);
         /// Handshakes that a listener remembers at once.

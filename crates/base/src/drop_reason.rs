@@ -92,6 +92,9 @@ drop_reasons! {
     SynInConnection = "syn_in_connection",
     /// Flags that make no sense together in this state.
     BadFlags = "bad_flags",
+    /// A connection given up by its application while too many others were still
+    /// parting from their peers; it was reset.
+    TooManyOrphans = "too_many_orphans",
     /// Data that came after the application had closed.
     DataAfterClose = "data_after_close",
     /// Out-of-order data beyond the reassembly bound.

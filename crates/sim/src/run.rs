@@ -199,6 +199,7 @@ fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<()
             | R::PoolExhausted
             | R::HandshakeQueueFull
             | R::HandshakeEvicted
+            | R::TooManyOrphans
             | R::ShardMailboxFull => false,
             // smoltcp announces itself as a router's solicitor, joins groups, and pings nobody.
             R::UnhandledIcmp => scenario.corrupts() || scenario.kind.is_foreign(),

@@ -28,6 +28,10 @@ pub struct StackConfig {
     /// After how long without data an idle connection is parked; zero: at once;
     /// none: not before the pool of active ones is used up. Default 1 s.
     pub park_after: Option<Duration>,
+    /// Connections given up by their application that may still have something to
+    /// bring to their peer (FIN-WAIT-1, CLOSING, LAST-ACK); one more is reset at
+    /// its close. 0: as many as are active. Default 0.
+    pub max_orphans: u32,
     /// When a SYN is answered without remembering it. Default [`CookiePolicy::Overflow`].
     pub syn_cookies: CookiePolicy,
     /// Entries of the neighbour cache. Default 4,096.
@@ -85,6 +89,7 @@ impl Default for StackConfig {
             max_connections: 65_536,
             max_active: 65_536,
             park_after: Some(Duration::from_secs(1)),
+            max_orphans: 0,
             syn_cookies: CookiePolicy::default(),
             max_neighbors: 4_096,
             receive_budget: 1 << 30,

@@ -33,6 +33,8 @@ pub struct Counters {
     pub resets_out: u64,
     /// Segments sent again, of those connections that have ended.
     pub retransmits: u64,
+    /// Keepalive probes sent, by those connections that have ended or were parked.
+    pub keepalives: u64,
     /// ARP, neighbour discovery and ICMP packets received for this host.
     pub control_in: u64,
     /// ARP, neighbour discovery and ICMP packets sent.
@@ -86,6 +88,7 @@ impl Counters {
             resets_in,
             resets_out,
             retransmits,
+            keepalives,
             control_in,
             control_out,
             tx_dry,
@@ -115,6 +118,7 @@ impl Counters {
         self.resets_in += resets_in;
         self.resets_out += resets_out;
         self.retransmits += retransmits;
+        self.keepalives += keepalives;
         self.control_in += control_in;
         self.control_out += control_out;
         self.tx_dry += tx_dry;

@@ -13,7 +13,7 @@ use core::ops::Range;
 use crore_base::{DropReason, FourTuple, Instant, MacAddr, SeqNum};
 use crore_netbuf::Chunk;
 use crore_nic::RxFrame;
-use crore_tcp::{Disposition, reset_for};
+use crore_tcp::{Disposition, Unreachable, reset_for};
 use crore_wire::{
     Embedded, Frame, IcmpError, IcmpErrorKind, IpInfo, Link, Packet, Segment, parse, parse_plain,
 };
@@ -392,7 +392,12 @@ impl Stack {
                 let mss = u16::try_from(*mtu).unwrap_or(u16::MAX).saturating_sub(headers);
                 active.conn.on_path_mtu(now, mss);
             }
-            kind => active.conn.on_unreachable(now, is_hard(kind, dst.is_ipv4())),
+            kind => {
+                let v4 = dst.is_ipv4();
+                active
+                    .conn
+                    .on_unreachable(now, what_is_unreachable(kind, v4), is_hard(kind, v4));
+            }
         }
         self.touch(index);
         Ok(())
@@ -411,6 +416,22 @@ fn check_addresses(src: IpAddr, dst: IpAddr) -> Result<(), DropReason> {
         Err(DropReason::BadSourceAddress)
     } else {
         Ok(())
+    }
+}
+
+/// What an error says can't be reached (RFC 792, RFC 1812 section 5.2.7.1, RFC
+/// 4443 section 3.1). The rest is about the host, or the way to it.
+fn what_is_unreachable(kind: &IcmpErrorKind, v4: bool) -> Unreachable {
+    match kind {
+        IcmpErrorKind::Unreachable { code } if v4 => match code {
+            0 | 6 | 9 | 11 => Unreachable::Network,
+            2 => Unreachable::Protocol,
+            3 => Unreachable::Port,
+            _ => Unreachable::Host,
+        },
+        IcmpErrorKind::Unreachable { code: 0 } => Unreachable::Network,
+        IcmpErrorKind::Unreachable { code: 4 } => Unreachable::Port,
+        _ => Unreachable::Host,
     }
 }
 

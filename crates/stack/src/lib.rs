@@ -13,6 +13,7 @@
 //! peers remember those that are too many, `syn_ack` answers both, `timer_wheel` wakes it, `sweep` finds those that have long been silent, `neighbor` knows Ethernet addresses.
 #![forbid(unsafe_code)]
 
+mod closing;
 mod config;
 mod control;
 mod cookies;

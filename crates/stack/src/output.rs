@@ -9,6 +9,7 @@
 
 use crore_base::{DropReason, Instant};
 use crore_nic::{Nic, TxMeta};
+use crore_tcp::Unreachable;
 use crore_wire::{ETHERNET_HEADER, IpEmit, Link, TxChecksum, emit_tcp, tcp_headers_len};
 
 use crate::neighbor::Resolution;
@@ -102,6 +103,7 @@ impl Stack {
         if active.conn.is_closed() && self.slots.record(slot).is_some_and(|r| r.is_released()) {
             self.delete(slot);
         } else {
+            self.count_orphan(index);
             self.rearm(index);
             self.park_if_due(index);
         }
@@ -211,7 +213,7 @@ impl Stack {
             active.awaits_neighbor = false;
             // Nobody answered for the next hop, which is final for an open that
             // has not got through, and a loss for the others.
-            active.conn.on_unreachable(now, true);
+            active.conn.on_unreachable(now, Unreachable::Host, true);
             self.counters.drops.count(DropReason::NeighborUnreachable);
             self.touch(index);
         }

@@ -145,6 +145,7 @@ impl Stack {
             awaits_neighbor: false,
             heard: false,
             half_open: listener.is_some(),
+            orphan: false,
             charged: 0,
             listener,
             next_hop: self
@@ -172,7 +173,10 @@ impl Stack {
         let parked = self.keep_silence(active, parked);
         debug_assert_eq!(active.charged, 0, "nothing is held, so nothing is charged");
         self.received_held -= u64::from(active.charged);
-        self.counters.retransmits += u64::from(active.conn.stats().retransmits);
+        debug_assert!(!active.orphan, "an orphan is not quiet");
+        let stats = active.conn.stats();
+        self.counters.retransmits += u64::from(stats.retransmits);
+        self.counters.keepalives += u64::from(stats.keepalives);
         self.timers.cancel(index);
         self.slots.park(index, parked);
         self.counters.parked += 1;

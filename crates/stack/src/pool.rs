@@ -28,6 +28,8 @@ pub(crate) struct Active {
     pub(crate) heard: bool,
     /// Counted among its listener's handshakes.
     pub(crate) half_open: bool,
+    /// Counted among the orphans.
+    pub(crate) orphan: bool,
     /// Bytes of received data that were last counted against the budget.
     pub(crate) charged: u32,
     /// The listener that it came to.
@@ -210,6 +212,7 @@ pub(crate) mod tests {
             awaits_neighbor: false,
             heard: false,
             half_open: false,
+            orphan: false,
             charged: 0,
             listener: None,
             next_hop: tuple.remote_addr,

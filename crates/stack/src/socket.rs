@@ -258,6 +258,12 @@ impl Stack {
                 crore_tcp::Event::Closed(reason) if heard => {
                     return Some(Event::Closed { conn, reason, user });
                 }
+                crore_tcp::Event::Flushed if heard => {
+                    // The application waited for this; the rest TCP does by itself.
+                    self.slots.record_mut(slot)?.set_released();
+                    let reason = CloseReason::Finished;
+                    return Some(Event::Closed { conn, reason, user });
+                }
                 crore_tcp::Event::Readable if heard => return Some(Event::Readable { conn }),
                 crore_tcp::Event::Writable if heard => return Some(Event::Writable { conn }),
                 crore_tcp::Event::PeerClosed if heard => return Some(Event::PeerClosed { conn }),
@@ -317,7 +323,7 @@ impl Stack {
     /// The place in the pool of a connection that the application holds. It is
     /// woken if need be; without a place for it, `wish` is remembered.
     #[inline]
-    fn active_for(&mut self, conn: ConnId, wish: Wish) -> Result<Option<u32>, SocketError> {
+    pub(crate) fn active_for(&mut self, conn: ConnId, wish: Wish) -> Result<Option<u32>, SocketError> {
         let record = self.slots.by_id(conn).ok_or(SocketError::Gone)?;
         if record.kind() == Kind::Active {
             return Ok(Some(record.index()));
@@ -423,73 +429,6 @@ impl Stack {
         self.slots
             .active_by_id(conn)
             .map_or(0, |active| active.conn.readable())
-    }
-
-    /// Sends FIN after what has been written; reading goes on.
-    pub fn shutdown_write(&mut self, conn: ConnId) {
-        if let Ok(Some(index)) = self.active_for(conn, Wish::Shutdown)
-            && let Some(active) = self.slots.pool.get_mut(index)
-        {
-            active.conn.shutdown_write();
-            self.touch(index);
-        }
-    }
-
-    /// Gives the connection back: what was written is still sent, what comes is
-    /// answered as RFC 9293 section 3.6 says, and no event follows. The handle
-    /// is dead from here on.
-    pub fn close(&mut self, now: Instant, conn: ConnId) {
-        self.release(conn, Wish::Close, |connection| connection.close(now));
-    }
-
-    /// Resets the connection. No event follows; the handle is dead from here on.
-    pub fn abort(&mut self, conn: ConnId) {
-        self.release(conn, Wish::Abort, Connection::abort);
-    }
-
-    fn release(&mut self, conn: ConnId, wish: Wish, end: impl FnOnce(&mut Connection)) {
-        let Ok(index) = self.active_for(conn, wish) else {
-            return;
-        };
-        if let Some(record) = self.slots.by_id_mut(conn) {
-            record.set_released();
-        }
-        if let Some(index) = index
-            && let Some(active) = self.slots.pool.get_mut(index)
-        {
-            end(&mut active.conn);
-            self.touch(index);
-        }
-    }
-
-    /// Resets everything that is open, to be followed by transmissions until
-    /// [`Self::has_work`] says no.
-    pub fn abort_all(&mut self) {
-        for slot in 0..self.slots.bound() as u32 {
-            let Some(record) = self.slots.record_mut(slot) else {
-                continue;
-            };
-            match record.kind() {
-                Kind::Free => continue,
-                Kind::HalfOpen => {
-                    self.delete(slot);
-                    continue;
-                }
-                Kind::Parked if record.parked().is_some_and(|p| p.state() == State::TimeWait) => {
-                    self.delete(slot);
-                    continue;
-                }
-                Kind::Parked | Kind::Active => record.set_released(),
-            }
-            let Some(index) = self.activate(self.clock, slot) else {
-                self.wish(slot, Wish::Abort);
-                continue;
-            };
-            if let Some(active) = self.slots.pool.get_mut(index) {
-                active.conn.abort();
-            }
-            self.touch(index);
-        }
     }
 
     /// Whether small writes are sent at once (`true`) or gathered while data is

@@ -71,6 +71,9 @@ pub struct Stack {
     pub(crate) unshared: usize,
     pub(crate) reset_limit: RateLimit,
     pub(crate) echo_limit: RateLimit,
+    /// Connections that their application has given up and that still have
+    /// something to bring to their peer.
+    pub(crate) orphans: u32,
     /// Bytes of received data that connections hold.
     pub(crate) received_held: u64,
     /// Packet buffers are scarce: received data is copied out of them.
@@ -138,6 +141,7 @@ impl Stack {
             unshared: 0,
             reset_limit: RateLimit::new(config.resets_per_second),
             echo_limit: RateLimit::new(config.echo_replies_per_second),
+            orphans: 0,
             received_held: 0,
             copy_received: false,
             ip_ident: 0,
@@ -322,7 +326,10 @@ impl Stack {
         let mut listener = half.map(|half| ListenerId(half.tag()));
         if let Some(active) = active {
             self.received_held -= u64::from(active.charged);
-            self.counters.retransmits += u64::from(active.conn.stats().retransmits);
+            let stats = active.conn.stats();
+            self.counters.retransmits += u64::from(stats.retransmits);
+            self.counters.keepalives += u64::from(stats.keepalives);
+            self.orphans -= u32::from(active.orphan);
             if active.half_open {
                 listener = active.listener;
             }

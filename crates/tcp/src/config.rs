@@ -59,6 +59,14 @@ pub struct Config {
     /// How often data (or a probe) is sent again without any answer before
     /// giving up: R2 of RFC 9293 section 3.8.3. Default 15.
     pub data_retries: u8,
+    /// How often data is tried to be brought to the peer of a connection that the
+    /// application has closed, even while the peer answers with a shut window.
+    /// Default 8.
+    pub orphan_retries: u8,
+    /// How long a window may stay shut on data that waits, though the peer
+    /// answers probes; none: for ever, as RFC 9293 section 3.8.6.1 asks. Default
+    /// none.
+    pub persist_timeout: Option<Duration>,
     /// How long a connection stays in TIME-WAIT. Default 60 s.
     pub time_wait: Duration,
     /// How long a connection that the application has closed stays in
@@ -106,6 +114,8 @@ impl Default for Config {
             rto_max: Duration::from_secs(60),
             syn_retries: 6,
             data_retries: 15,
+            orphan_retries: 8,
+            persist_timeout: None,
             time_wait: Duration::from_secs(60),
             fin_wait_2: Duration::from_secs(60),
             delayed_ack: Duration::ZERO,

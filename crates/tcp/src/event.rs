@@ -12,6 +12,9 @@ pub enum Event {
     Writable,
     /// The peer has finished sending; what it sent before can still be read.
     PeerClosed,
+    /// What was written before a close that lingers has arrived, our FIN too: the
+    /// application need not wait any longer. Only [`Event::Closed`] follows.
+    Flushed,
     /// The connection is over. Comes once, and last.
     Closed(CloseReason),
 }
@@ -25,12 +28,66 @@ pub enum CloseReason {
     ResetByPeer,
     /// The peer refused to open it.
     Refused,
-    /// The peer did not answer.
+    /// The peer did not answer our SYN, or our SYN-ACK.
+    OpenTimedOut,
+    /// The peer did not acknowledge what was sent, or kept its window shut for
+    /// longer than it may.
     TimedOut,
-    /// The network said that the peer can't be reached.
+    /// The peer did not answer keepalive probes.
+    KeepaliveTimedOut,
+    /// Nothing was acknowledged for as long as the application bears it
+    /// ([`crate::Config::user_timeout`]).
+    UserTimedOut,
+    /// The application has closed, and bringing what it wrote to the peer took
+    /// longer than it bears ([`crate::Config::linger`]).
+    LingerTimedOut,
+    /// The network said, or neighbour resolution, that the peer can't be reached.
     Unreachable,
+    /// The network said that the peer's network can't be reached.
+    NetworkUnreachable,
+    /// The peer's host said that it does not speak TCP.
+    ProtocolUnreachable,
     /// This end aborted it, or closed it with data unread.
     Aborted,
+}
+
+impl CloseReason {
+    /// Whether it ended since something did not come in time (`ETIMEDOUT`).
+    pub const fn is_time_out(self) -> bool {
+        matches!(
+            self,
+            Self::OpenTimedOut
+                | Self::TimedOut
+                | Self::KeepaliveTimedOut
+                | Self::UserTimedOut
+                | Self::LingerTimedOut
+        )
+    }
+}
+
+/// What the network says can't be reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unreachable {
+    /// The peer's network.
+    Network,
+    /// The peer's host.
+    Host,
+    /// Its TCP.
+    Protocol,
+    /// Its port.
+    Port,
+}
+
+impl Unreachable {
+    /// What becomes of a connection by it, if it ends by it.
+    pub(crate) const fn reason(self) -> CloseReason {
+        match self {
+            Self::Network => CloseReason::NetworkUnreachable,
+            Self::Host => CloseReason::Unreachable,
+            Self::Protocol => CloseReason::ProtocolUnreachable,
+            Self::Port => CloseReason::Refused,
+        }
+    }
 }
 
 /// The events that wait to be polled.

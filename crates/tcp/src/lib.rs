@@ -46,7 +46,7 @@ mod timestamps;
 pub use config::{Config, CongestionKind, Path};
 pub use connection::{Connection, Disposition, Plan, Read, ReadError, WriteError};
 pub use cookie::SynCookies;
-pub use event::{CloseReason, Event};
+pub use event::{CloseReason, Event, Unreachable};
 pub use half_open::HalfOpen;
 pub use isn::IsnGenerator;
 pub use options::{Keepalive, Options, TcpOption};

@@ -31,6 +31,8 @@ pub struct Stats {
     pub timeouts: u32,
     /// How often fast recovery was entered.
     pub fast_recoveries: u32,
+    /// Keepalive probes.
+    pub keepalives: u32,
     /// Memory pinned by data.
     pub buffered: Buffered,
 }

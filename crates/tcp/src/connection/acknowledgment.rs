@@ -6,7 +6,7 @@
 use crore_base::{DropReason, Duration, Instant, SeqNum};
 use crore_wire::Segment;
 
-use super::{Connection, Owed, Timer};
+use super::{Connection, Owed, Stall, Timer};
 use crate::State;
 use crate::congestion::Acked;
 use crate::event::PendingEvents;
@@ -81,7 +81,7 @@ impl Connection {
         self.snd.acknowledge(ack);
         self.scoreboard.advance(ack);
         self.retries = 0;
-        self.soft_error = false;
+        self.soft_error = None;
         //= rfc6298#section-5.2 (RECOMMENDED)
         // When all is acknowledged, the timer is off; when some is (5.3), it
         // starts anew.
@@ -212,6 +212,7 @@ impl Connection {
         // It opens: whatever was out when it was shut (a probe, as a rule) was
         // thrown away, and is sent again without waiting for a timer.
         self.rtt.forget_backoff();
+        self.stall = Stall::NONE;
         self.owed.pay(Owed::PROBE);
         if self.snd.una == self.snd.nxt {
             self.timer = Timer::OFF;

@@ -6,7 +6,7 @@
 use core::fmt;
 use std::rc::Rc;
 
-use crore_base::Instant;
+use crore_base::{Duration, Instant};
 use crore_netbuf::Chunk;
 
 use super::{Connection, Owed};
@@ -165,6 +165,12 @@ impl Connection {
         if self.released {
             return;
         }
+        //= rfc9293#section-3.9.1 (MUST)
+        // A close that may take no time is an ABORT.
+        if self.config.linger == Some(Duration::ZERO) {
+            self.abort();
+            return;
+        }
         self.released = true;
         let unread = self.rcv.readable() > 0 || self.rcv.has_early_data();
         self.rcv.clear();
@@ -180,6 +186,7 @@ impl Connection {
             State::TimeWait => self.events.close(CloseReason::Finished),
             _ => self.shutdown_write(),
         }
+        self.begin_linger(now);
     }
 
     /// Ends the connection at once; the peer learns of it by a reset.

@@ -132,7 +132,7 @@ impl Connection {
         self.rtt.on_ack(seg.ack, now, echoed);
         self.snd.acknowledge(seg.ack);
         self.retries = 0;
-        self.soft_error = false;
+        self.soft_error = None;
         self.timer = Timer::OFF;
         self.owed.pay(Owed::SYN);
         //= rfc5681#section-3.1 (MUST)

@@ -3,7 +3,7 @@
 //! Where to look: `segment_arrives.rs` holds RFC 9293 section 3.10.7 in its
 //! order, `header_prediction.rs` the short way for the usual segment, `handshake.rs` the SYN states, `acknowledgment.rs` what an ACK means,
 //! `transmit.rs` how a segment is planned and committed, `pick.rs` which data
-//! goes into it, `timers.rs` what time brings, `app.rs` the application's verbs,
+//! goes into it, `timers.rs` what time brings, `patience.rs` how long it is waited for, `app.rs` the application's verbs,
 //! `owed.rs` what is to be paid.
 //!
 //! Always true (checked by [`Connection::assert_invariants`]): the sequence
@@ -15,6 +15,7 @@ mod app;
 mod handshake;
 mod header_prediction;
 mod owed;
+mod patience;
 mod pick;
 mod segment_arrives;
 mod timers;
@@ -32,10 +33,11 @@ use crate::rtt::RttEstimator;
 use crate::sack::SackScoreboard;
 use crate::send::SendSpace;
 use crate::timestamps::TimestampState;
-use crate::{Buffered, CloseReason, Config, Event, Path, State, Stats};
+use crate::{Buffered, CloseReason, Config, Event, Path, State, Stats, Unreachable};
 
 pub use app::{Read, ReadError, WriteError};
 use owed::Owed;
+use patience::Stall;
 use timers::Timer;
 pub use transmit::Plan;
 
@@ -59,7 +61,7 @@ pub struct Connection {
     /// Our SYN or SYN-ACK had to be sent again.
     pub(crate) syn_lost: bool,
     /// The network has said since the peer was last heard that it is unreachable.
-    soft_error: bool,
+    soft_error: Option<Unreachable>,
     /// Retransmissions and probes since the peer last showed that it lives.
     pub(crate) retries: u8,
     /// Keepalive probes since then.
@@ -69,6 +71,9 @@ pub struct Connection {
     pub(crate) events: PendingEvents,
     owed: Owed,
     timer: Timer,
+    stall: Stall,
+    /// Until when a close may take, if somebody waits for it.
+    linger_until: Option<Instant>,
     /// When an acceptable segment came last.
     heard_at: Instant,
     /// When data was sent last.
@@ -91,6 +96,7 @@ struct Counts {
     retransmits: u32,
     timeouts: u32,
     fast_recoveries: u32,
+    keepalives: u32,
 }
 
 /// What became of a segment.
@@ -127,13 +133,15 @@ impl Connection {
             sack: false,
             scaling: false,
             syn_lost: false,
-            soft_error: false,
+            soft_error: None,
             retries: 0,
             keepalives: 0,
             mss: 0,
             events: PendingEvents::default(),
             owed: Owed::new(owed),
             timer: Timer::OFF,
+            stall: Stall::NONE,
+            linger_until: None,
             heard_at: now,
             sent_at: now,
             snd: SendSpace::new(iss, config.send_buffer),
@@ -157,6 +165,9 @@ impl Connection {
     pub fn poll_event(&mut self) -> Option<Event> {
         if self.released {
             self.events.retain_closed();
+            if self.end_linger_if_done() {
+                return Some(Event::Flushed);
+            }
         }
         let may_end = self.released || self.rcv.readable() == 0;
         self.events.next(may_end)
@@ -165,7 +176,7 @@ impl Connection {
     /// Whether an event is pending, be it one that has to wait.
     #[inline]
     pub const fn has_events(&self) -> bool {
-        !self.events.is_empty()
+        !self.events.is_empty() || self.linger_until.is_some()
     }
 
     /// Where the connection stands.
@@ -217,6 +228,7 @@ impl Connection {
             retransmits: self.counts.retransmits,
             timeouts: self.counts.timeouts,
             fast_recoveries: self.counts.fast_recoveries,
+            keepalives: self.counts.keepalives,
             buffered: Buffered {
                 send: self.snd.footprint(),
                 receive,
@@ -296,6 +308,7 @@ impl Connection {
     fn finish(&mut self) {
         self.state = State::Closed;
         self.timer = Timer::OFF;
+        self.linger_until = None;
         self.owed.keep_only(0);
         self.snd.clear();
         self.rcv.clear_early();
@@ -306,6 +319,7 @@ impl Connection {
     fn fail(&mut self, reason: CloseReason) {
         self.state = State::Closed;
         self.timer = Timer::OFF;
+        self.linger_until = None;
         self.owed.keep_only(Owed::RESET);
         self.snd.clear();
         self.rcv.clear();

@@ -9,7 +9,7 @@ use crore_base::{Duration, Instant};
 
 use super::{Connection, Owed};
 use crate::recovery::Phase;
-use crate::{CloseReason, State};
+use crate::{CloseReason, State, Unreachable};
 
 /// The main timer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,7 +72,11 @@ impl Connection {
         };
         earlier(
             earlier(self.main_deadline(), self.owed.ack_at()),
-            self.keepalive_at(),
+            if self.released {
+                self.linger_until
+            } else {
+                self.keepalive_at()
+            },
         )
     }
 
@@ -99,22 +103,26 @@ impl Connection {
                 Kind::FinWait2 | Kind::TimeWait => self.finish(),
             }
         }
-        if self.keepalive_at().is_some_and(|at| at <= now) {
-            self.on_keepalive_timeout();
+        if self.released {
+            if self.linger_until.is_some_and(|at| at <= now) {
+                self.on_linger_timeout();
+            }
+        } else if self.keepalive_at().is_some_and(|at| at <= now) {
+            self.on_keepalive_timeout(now);
         }
     }
 
-    /// An ICMP error says that the peer can't be reached; `hard` if the
-    /// condition is not expected to pass.
+    /// An ICMP error says `what` can't be reached; `hard` if the condition is not
+    /// expected to pass.
     ///
     //= rfc5927#section-5.2 (SHOULD)
     // Once synchronised, hard errors are taken for soft ones: a forged message
     // must not end a connection.
-    pub fn on_unreachable(&mut self, _now: Instant, hard: bool) {
+    pub fn on_unreachable(&mut self, _now: Instant, what: Unreachable, hard: bool) {
         match self.state {
             State::Closed | State::TimeWait => {}
-            State::SynSent | State::SynReceived if hard => self.fail(CloseReason::Unreachable),
-            _ => self.soft_error = true,
+            State::SynSent | State::SynReceived if hard => self.fail(what.reason()),
+            _ => self.soft_error = Some(what),
         }
     }
 
@@ -145,22 +153,14 @@ impl Connection {
     // doubled (5.5) and the timer started anew (5.6).
     fn on_retransmission_timeout(&mut self, now: Instant) {
         let opening = matches!(self.state, State::SynSent | State::SynReceived);
-        let limit = if opening {
-            self.config.syn_retries
-        } else {
-            self.config.data_retries
-        };
-        //= rfc9293#section-3.8.3 (MUST)
-        // After R2 unanswered retransmissions the connection is given up.
-        if self.retries >= limit {
-            self.give_up();
+        if !self.bears_another(now) {
             return;
         }
         self.retries += 1;
         self.counts.timeouts = self.counts.timeouts.saturating_add(1);
         self.rtt.back_off();
         self.rtt.on_retransmitted();
-        self.timer = Timer::retransmit(now + self.rtt.rto());
+        self.timer = Timer::retransmit(now + self.wait_at_most(now, self.rtt.rto()));
         if opening {
             self.syn_lost = true;
             self.owed.add(Owed::SYN);
@@ -189,62 +189,13 @@ impl Connection {
             self.timer = self.persist_timer(now);
             return;
         }
-        if self.retries >= self.config.data_retries {
-            self.give_up();
+        if !self.bears_another(now) {
             return;
         }
         self.retries += 1;
         self.rtt.back_off();
         self.owed.add(Owed::PROBE);
         self.timer = self.persist_timer(now);
-    }
-
-    /// The peer was not heard for as long as a keepalive waits, as far as the
-    /// owner knows, who had the connection parked: it is probed now, and again
-    /// as often as any silent peer.
-    pub fn probe(&mut self, now: Instant) {
-        if let Some(idle) = self.config.keepalive.idle() {
-            self.heard_at = now - idle;
-            self.on_timeout(now);
-        }
-    }
-
-    /// The peer was heard at `at`, or is to be treated as if it had been.
-    pub fn assume_heard(&mut self, at: Instant) {
-        self.heard_at = self.heard_at.max(at);
-    }
-
-    fn on_keepalive_timeout(&mut self) {
-        if self.keepalives >= self.config.keepalive.count.max(1) {
-            self.give_up();
-            return;
-        }
-        self.keepalives += 1;
-        self.owed.add(Owed::KEEPALIVE);
-    }
-
-    fn give_up(&mut self) {
-        self.fail(if self.soft_error {
-            CloseReason::Unreachable
-        } else {
-            CloseReason::TimedOut
-        });
-    }
-
-    //= rfc9293#section-3.8.4 (MUST)
-    // Keepalives are sent only where they were asked for, and only when nothing
-    // was heard for the interval; what is in flight has a timer of its own.
-    fn keepalive_at(&self) -> Option<Instant> {
-        let keepalive = &self.config.keepalive;
-        let idle = keepalive.idle()?;
-        let listens = matches!(
-            self.state,
-            State::Established | State::CloseWait | State::FinWait2
-        );
-        if !listens || self.snd.una != self.snd.nxt {
-            return None;
-        }
-        Some(self.heard_at + idle + keepalive.interval.saturating_mul(u64::from(self.keepalives)))
     }
 
     /// Something waits, nothing is in flight, and the window does not let it
@@ -287,6 +238,7 @@ impl Connection {
             && self.events.is_empty()
             && self.recovery.phase == Phase::Open
             && self.keepalives == 0
+            && self.linger_until.is_none()
     }
 
     /// Since when it has been as it is: the wait's beginning, or the peer's last word.
@@ -332,7 +284,7 @@ impl Connection {
         let wait = if self.corked && self.snd.window_beyond(self.snd.nxt) > 0 {
             CORK_MAX
         } else {
-            self.rtt.rto()
+            self.wait_at_most(now, self.rtt.rto())
         };
         Timer {
             at: now + wait,

@@ -43,7 +43,13 @@ fn config() -> impl Strategy<Value = Config> {
     (
         (buffer.clone(), buffer),
         prop_oneof![Just(u16::MAX), 64..1500u16],
-        (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
+        (
+            any::<bool>(),
+            any::<bool>(),
+            any::<bool>(),
+            any::<bool>(),
+            any::<bool>(),
+        ),
         prop_oneof![Just(0u64), Just(40)],
         1..64u16,
         1..20u32,
@@ -57,6 +63,7 @@ fn config() -> impl Strategy<Value = Config> {
                 timestamps: flags.1,
                 sack: flags.2,
                 nodelay: flags.3,
+                cork: flags.4,
                 initial_window,
                 syn_retries: 60,
                 delayed_ack: Duration::from_millis(delay),

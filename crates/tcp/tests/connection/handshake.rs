@@ -1,7 +1,7 @@
 //! Opening.
 
 use crore_base::{Duration, SeqNum, WindowScale};
-use crore_tcp::{CloseReason, Config, Disposition, Event, Path, State};
+use crore_tcp::{CloseReason, Config, Disposition, Event, Path, State, Unreachable};
 use crore_wire::{Segment, TcpOptions, Timestamps};
 
 use crate::lone::{ACK, FIN, ISS, Lone, MSS, RST, SYN, plain, seg, syn};
@@ -63,7 +63,11 @@ fn a_syn_without_answer_is_given_up() {
         [0, 1, 3, 7, 15, 31, 63],
         "six retries, each after twice the time"
     );
-    assert_eq!(pair.ends[A].closed(), Some(CloseReason::TimedOut), "then the end");
+    assert_eq!(
+        pair.ends[A].closed(),
+        Some(CloseReason::OpenTimedOut),
+        "then the end"
+    );
     assert!(pair.ends[A].conn().is_closed(), "nothing is left");
 }
 
@@ -78,7 +82,7 @@ fn a_syn_ack_without_answer_is_given_up() {
     assert_eq!(syn_acks, 7, "one and six more");
     assert_eq!(
         lone.events(),
-        [Event::Closed(CloseReason::TimedOut)],
+        [Event::Closed(CloseReason::OpenTimedOut)],
         "nobody was connected"
     );
 }
@@ -98,16 +102,16 @@ fn a_refused_connection_says_so() {
 #[test]
 fn hard_icmp_errors_end_only_what_is_not_yet_open() {
     let mut lone = Lone::opening(plain());
-    lone.conn.on_unreachable(lone.now, false);
+    lone.conn.on_unreachable(lone.now, Unreachable::Host, false);
     assert_eq!(lone.conn.state(), State::SynSent, "a soft error may pass");
-    lone.conn.on_unreachable(lone.now, true);
+    lone.conn.on_unreachable(lone.now, Unreachable::Host, true);
     assert_eq!(
         lone.events(),
         [Event::Closed(CloseReason::Unreachable)],
         "a hard one does not"
     );
     let mut lone = Lone::established(plain());
-    lone.conn.on_unreachable(lone.now, true);
+    lone.conn.on_unreachable(lone.now, Unreachable::Host, true);
     assert_eq!(
         lone.conn.state(),
         State::Established,

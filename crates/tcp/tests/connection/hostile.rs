@@ -2,7 +2,7 @@
 //! grows without a bound, and what is always true stays true.
 
 use crore_base::{Duration, SeqNum, WindowScale};
-use crore_tcp::{Config, Keepalive, State};
+use crore_tcp::{Config, Keepalive, State, Unreachable};
 use crore_wire::{Flags, SackBlocks, Segment, TcpOptions, Timestamps};
 use proptest::prelude::*;
 
@@ -155,7 +155,7 @@ fn take(lone: &mut Lone, step: &Step) {
         Step::Close => lone.conn.close(lone.now),
         Step::Abort => lone.conn.abort(),
         Step::PathMtu(mss) => lone.conn.on_path_mtu(lone.now, *mss),
-        Step::Unreachable(hard) => lone.conn.on_unreachable(lone.now, *hard),
+        Step::Unreachable(hard) => lone.conn.on_unreachable(lone.now, Unreachable::Host, *hard),
     }
     lone.conn.assert_invariants();
 }

@@ -9,6 +9,7 @@ mod hostile;
 mod lone;
 mod loss;
 mod pair;
+mod patience;
 mod states;
 
 mod transfers;

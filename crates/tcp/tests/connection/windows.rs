@@ -569,9 +569,10 @@ fn an_idle_peer_is_probed_only_if_asked_for() {
         lone.wait();
     }
     assert_eq!(probes, 9, "so many without an answer");
+    assert_eq!(lone.said(), "RST@1", "the peer is told, if it is there");
     assert_eq!(
         lone.events(),
-        [Event::Closed(CloseReason::TimedOut)],
+        [Event::Closed(CloseReason::KeepaliveTimedOut)],
         "are the end"
     );
 }
