@@ -4,7 +4,7 @@ use std::time::Duration as StdDuration;
 
 use crore_base::Duration;
 use crore_nic::fault;
-use crore_stack::{CookiePolicy, StackConfig};
+use crore_stack::{CookiePolicy, FragmentLimits, StackConfig};
 use crore_tcp::{CongestionKind, Keepalive};
 
 use super::keys::{Config, CongestionControl, FaultDirection, Faults, SynCookies, Tcp};
@@ -32,10 +32,14 @@ impl Config {
             &mut stack.backlog,
             &mut stack.resets_per_second,
             &mut stack.echo_replies_per_second,
+            &mut stack.icmp_errors_per_second,
+            &mut stack.fragment_datagrams,
         ] {
             *limit = limit.div_ceil(shards);
         }
-        stack.receive_budget_bytes = stack.receive_budget_bytes.div_ceil(shards.into());
+        for budget in [&mut stack.receive_budget_bytes, &mut stack.fragment_budget_bytes] {
+            *budget = budget.div_ceil(shards.into());
+        }
         part
     }
 
@@ -60,6 +64,11 @@ impl Config {
             receive_budget: stack.receive_budget_bytes,
             resets_per_second: stack.resets_per_second,
             echo_replies_per_second: stack.echo_replies_per_second,
+            icmp_errors_per_second: stack.icmp_errors_per_second,
+            fragments: FragmentLimits {
+                bytes: usize::try_from(stack.fragment_budget_bytes).unwrap_or(usize::MAX),
+                datagrams: stack.fragment_datagrams as usize,
+            },
             ephemeral_first: stack.ephemeral_first,
             ephemeral_last: stack.ephemeral_last,
             hop_limit: stack.hop_limit,

@@ -298,6 +298,12 @@ section! {
         resets_per_second: u32 = 10_000, "a second", Whole(0, 10_000_000);
         /// Answers to ping.
         echo_replies_per_second: u32 = 10_000, "a second", Whole(0, 10_000_000);
+        /// ICMP errors about packets that nobody here can use.
+        icmp_errors_per_second: u32 = 1_000, "a second", Whole(0, 10_000_000);
+        /// Fragments of IP datagrams that wait for the others, of which one sender has a quarter at most. 0: fragments are dropped.
+        fragment_budget_bytes: u64 = 4_194_304, "bytes", Whole(0, 1_073_741_824);
+        /// Datagrams that wait to be whole.
+        fragment_datagrams: u32 = 1_024, "datagrams", Whole(1, 1_048_576);
         /// The first local port of connections that this host opens.
         ephemeral_first: u16 = 10_000, "", Whole(1, 65_535);
         /// The last local port of connections that this host opens.

@@ -33,8 +33,27 @@ drop_reasons! {
     MalformedIp = "malformed_ip",
     /// The IPv4 header's checksum is wrong.
     BadIpChecksum = "bad_ip_checksum",
-    /// An IP fragment; they are not reassembled.
+    /// An IP fragment where none are reassembled (`stack.fragment_budget_bytes` is 0).
     Fragment = "fragment",
+    /// A fragment whose length or place makes no sense.
+    MalformedFragment = "malformed_fragment",
+    /// A fragment of a datagram that had come before, byte for byte.
+    DuplicateFragment = "duplicate_fragment",
+    /// A fragment of a datagram whose fragments overlap or contradict each other
+    /// (RFC 5722); none of them counts.
+    OverlappingFragment = "overlapping_fragment",
+    /// A fragment that waited for the others in vain.
+    FragmentTimedOut = "fragment_timed_out",
+    /// A fragment that made room for newer ones, or of a sender that has too many waiting.
+    FragmentBudget = "fragment_budget",
+    /// An IPv4 packet with a source route (RFC 7126).
+    SourceRoute = "source_route",
+    /// An IPv6 option that is not known and forbids to go on.
+    UnknownIpOption = "unknown_ip_option",
+    /// An IPv6 header with a problem of which its sender is told.
+    Ipv6HeaderProblem = "ipv6_header_problem",
+    /// An IPv6 packet that says that it carries nothing.
+    NoNextHeader = "no_next_header",
     /// Not addressed to any address of this host.
     NotOurAddress = "not_our_address",
     /// A source address that no host may use (multicast, broadcast, unspecified, our own).
@@ -54,6 +73,8 @@ drop_reasons! {
     MalformedIcmp = "malformed_icmp",
     /// An ICMP message that asks for nothing that we do.
     UnhandledIcmp = "unhandled_icmp",
+    /// An ICMP error that quotes nothing that is in flight on a connection (RFC 5927).
+    IcmpNotInFlight = "icmp_not_in_flight",
     /// A neighbour message from an address that is not on the link.
     OffLinkNeighbor = "off_link_neighbor",
     /// No listener and no connection; a reset was owed for it.

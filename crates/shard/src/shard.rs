@@ -145,6 +145,11 @@ impl<N: Nic, S: Service> Shard<N, S> {
         if news > 0 {
             self.stack.on_overheard(now, &mut self.frames);
         }
+        // What came in fragments and is another's, now that it is whole.
+        self.stack.take_strays(&mut self.frames);
+        if !self.frames.is_empty() {
+            peers.hand_on(&mut self.frames);
+        }
         let lost = peers.take_losses();
         if lost > 0 {
             self.stack.count_drops(DropReason::ShardMailboxFull, lost);

@@ -180,6 +180,16 @@ fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<()
             | R::MalformedIp
             | R::BadIpChecksum
             | R::Fragment
+            | R::MalformedFragment
+            | R::DuplicateFragment
+            | R::OverlappingFragment
+            | R::FragmentTimedOut
+            | R::FragmentBudget
+            | R::SourceRoute
+            | R::UnknownIpOption
+            | R::Ipv6HeaderProblem
+            | R::NoNextHeader
+            | R::IcmpNotInFlight
             | R::NotOurAddress
             | R::BadSourceAddress
             | R::UnknownProtocol

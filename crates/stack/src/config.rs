@@ -9,6 +9,8 @@ use crore_slab::MemoryError;
 use crore_wire::Steering;
 use thiserror::Error;
 
+use crate::FragmentLimits;
+
 /// The configuration of one host on one shard. Everything here is a limit or
 /// an address; nothing grows beyond it later.
 #[derive(Clone, Debug)]
@@ -43,6 +45,11 @@ pub struct StackConfig {
     pub resets_per_second: u32,
     /// ICMP echo replies a second. Default 10,000.
     pub echo_replies_per_second: u32,
+    /// ICMP errors a second. Default 1,000.
+    pub icmp_errors_per_second: u32,
+    /// How much of fragmented datagrams may wait for the rest. Default 4 MiB, of
+    /// 1,024 datagrams.
+    pub fragments: FragmentLimits,
     /// First port that active opens use. Default 10,000.
     pub ephemeral_first: u16,
     /// Last port that active opens use. Default 65,535.
@@ -95,6 +102,11 @@ impl Default for StackConfig {
             receive_budget: 1 << 30,
             resets_per_second: 10_000,
             echo_replies_per_second: 10_000,
+            icmp_errors_per_second: 1_000,
+            fragments: FragmentLimits {
+                bytes: 4 << 20,
+                datagrams: 1_024,
+            },
             ephemeral_first: 10_000,
             ephemeral_last: 65_535,
             hop_limit: 64,

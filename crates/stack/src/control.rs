@@ -14,10 +14,11 @@ use crore_base::{DropReason, FourTuple, Instant, MacAddr};
 use crore_netbuf::Chunk;
 use crore_nic::{Nic, TxMeta};
 use crore_wire::{
-    ARP_FRAME_LEN, Arp, ArpOperation, ETHERNET_HEADER, IpEmit, IpInfo, Link, NEIGHBOR_FRAME_LEN,
-    NeighborAdvertisement, NeighborSolicitation, Packet, Segment, TxChecksum, echo_reply_len, emit_arp,
-    emit_echo_reply, emit_neighbor_advertisement, emit_neighbor_solicitation, emit_tcp, multicast_mac,
-    solicited_node, tcp_headers_len,
+    ARP_FRAME_LEN, Arp, ArpOperation, Complaint, ETHERNET_HEADER, IpEmit, IpInfo, Link, NEIGHBOR_FRAME_LEN,
+    NeighborAdvertisement, NeighborSolicitation, Packet, Piece, Segment, TxChecksum, echo_reply_len,
+    emit_arp, emit_echo_reply, emit_icmp_error, emit_icmp_fragment, emit_neighbor_advertisement,
+    emit_neighbor_solicitation, emit_tcp, icmp_error_len, icmp_fragment_len, multicast_mac, solicited_node,
+    tcp_headers_len,
 };
 
 use crate::Stack;
@@ -57,6 +58,18 @@ enum Owed {
         ip: IpEmit,
         message: Chunk,
     },
+    EchoPiece {
+        link: Link,
+        ip: IpEmit,
+        piece: Piece,
+        data: Chunk,
+    },
+    Complaint {
+        link: Link,
+        ip: IpEmit,
+        complaint: Complaint,
+        quote: Chunk,
+    },
 }
 
 impl Owed {
@@ -66,6 +79,8 @@ impl Owed {
             Self::Arp { .. } => ARP_FRAME_LEN,
             Self::Solicit { .. } | Self::Advertise { .. } => NEIGHBOR_FRAME_LEN,
             Self::Echo { ip, message, .. } => echo_reply_len(ip, message.len()),
+            Self::EchoPiece { ip, data, .. } => icmp_fragment_len(ip, data.len()),
+            Self::Complaint { ip, quote, .. } => icmp_error_len(ip, quote.len()),
         }
     }
 
@@ -88,6 +103,18 @@ impl Owed {
                 advertisement,
             } => emit_neighbor_advertisement(buf, link, *src, *dst, advertisement),
             Self::Echo { link, ip, message } => emit_echo_reply(buf, link, ip, message),
+            Self::EchoPiece {
+                link,
+                ip,
+                piece,
+                data,
+            } => emit_icmp_fragment(buf, link, ip, *piece, data),
+            Self::Complaint {
+                link,
+                ip,
+                complaint,
+                quote,
+            } => emit_icmp_error(buf, link, ip, *complaint, quote),
         }
     }
 }
@@ -166,6 +193,29 @@ impl ControlQueue {
         });
     }
 
+    /// How many more can be owed.
+    pub(crate) fn room(&self) -> usize {
+        QUEUE_MAX - self.owed.len()
+    }
+
+    pub(crate) fn echo_piece(&mut self, link: Link, ip: IpEmit, piece: Piece, data: Chunk) {
+        self.push(Owed::EchoPiece {
+            link,
+            ip,
+            piece,
+            data,
+        });
+    }
+
+    pub(crate) fn complain(&mut self, link: Link, ip: IpEmit, complaint: Complaint, quote: Chunk) {
+        self.push(Owed::Complaint {
+            link,
+            ip,
+            complaint,
+            quote,
+        });
+    }
+
     fn push(&mut self, owed: Owed) {
         if self.owed.len() < QUEUE_MAX {
             self.owed.push_back(owed);
@@ -199,15 +249,18 @@ impl Stack {
                 self.on_icmp_error(now, &error)
             }
             Packet::OtherIcmp { .. } => Err(DropReason::UnhandledIcmp),
-            Packet::Unhandled { ip, .. } => {
-                self.check_addressed(&ip)?;
-                Err(DropReason::UnknownProtocol)
-            }
+            Packet::Problem { ip, problem } => self.on_problem(now, src_mac, &ip, problem, frame),
+            Packet::Unhandled {
+                ip,
+                protocol,
+                named_at,
+            } => self.on_unhandled(now, src_mac, &ip, (protocol, named_at), frame),
             Packet::Tcp { .. } => Err(DropReason::MalformedTcp),
+            Packet::Fragment(_) => Err(DropReason::MalformedFragment),
         }
     }
 
-    fn check_addressed(&self, ip: &IpInfo) -> Result<(), DropReason> {
+    pub(crate) fn check_addressed(&self, ip: &IpInfo) -> Result<(), DropReason> {
         if !self.routes.is_ours(ip.dst) {
             return Err(DropReason::NotOurAddress);
         }
@@ -344,22 +397,13 @@ impl Stack {
         if !self.echo_limit.allow(now) {
             return Err(DropReason::ReplyRateLimited);
         }
-        let reply = IpEmit {
-            src: ip.dst,
-            dst: ip.src,
-            hop_limit: self.config.hop_limit,
-            ecn: 0,
-            ident: self.ip_ident,
-        };
-        self.ip_ident = self.ip_ident.wrapping_add(1);
-        if echo_reply_len(&reply, message.len()) > usize::from(self.mtu) + ETHERNET_HEADER {
-            return Err(DropReason::FrameTooLarge);
+        let (link, reply) = self.answer_to(src_mac, ip.dst, ip.src);
+        let mtu = self.mtu;
+        if echo_reply_len(&reply, message.len()) > usize::from(mtu) + ETHERNET_HEADER {
+            return self.echo_in_fragments((link, reply), &message, mtu);
         }
         self.control.push(Owed::Echo {
-            link: Link {
-                src: self.mac,
-                dst: src_mac,
-            },
+            link,
             ip: reply,
             message,
         });

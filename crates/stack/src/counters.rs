@@ -39,6 +39,8 @@ pub struct Counters {
     pub control_in: u64,
     /// ARP, neighbour discovery and ICMP packets sent.
     pub control_out: u64,
+    /// Datagrams put together from fragments.
+    pub reassembled: u64,
     /// How often a transmit buffer was wanted and not to be had; what was to be
     /// sent is sent later.
     pub tx_dry: u64,
@@ -91,6 +93,7 @@ impl Counters {
             keepalives,
             control_in,
             control_out,
+            reassembled,
             tx_dry,
             cookies_sent,
             cookies_accepted,
@@ -121,6 +124,7 @@ impl Counters {
         self.keepalives += keepalives;
         self.control_in += control_in;
         self.control_out += control_out;
+        self.reassembled += reassembled;
         self.tx_dry += tx_dry;
         self.cookies_sent += cookies_sent;
         self.cookies_accepted += cookies_accepted;

@@ -121,25 +121,42 @@ impl Stack {
     /// Deals with everything but TCP at once, and puts TCP aside for the next passes.
     #[inline(never)]
     fn sort(&mut self, now: Instant, frame: RxFrame, tcp: &mut Vec<Pending>) -> Result<(), DropReason> {
+        let parsed = parse(&frame.data, frame.checksum)?;
+        if let Packet::Fragment(fragment) = &parsed.packet {
+            let macs = (parsed.src_mac, parsed.dst_mac);
+            return self.on_fragment(now, macs, fragment, &frame.data, tcp);
+        }
+        self.sort_parsed(now, parsed, frame.data, tcp)
+    }
+
+    /// The same for a frame that is taken apart, and no fragment.
+    #[inline]
+    pub(crate) fn sort_parsed(
+        &mut self,
+        now: Instant,
+        parsed: Frame,
+        data: Chunk,
+        tcp: &mut Vec<Pending>,
+    ) -> Result<(), DropReason> {
         let Frame {
             src_mac,
             dst_mac,
             packet,
-        } = parse(&frame.data, frame.checksum)?;
+        } = parsed;
         match packet {
             Packet::Tcp { ip, segment, payload } => {
                 let (macs, addresses) = ((src_mac, dst_mac), (ip.src, ip.dst));
-                self.put_aside(macs, addresses, segment, frame.data, payload, tcp)
+                self.put_aside(macs, addresses, segment, data, payload, tcp)
             }
             other => {
                 self.check_macs(src_mac, dst_mac)?;
-                self.on_control(now, src_mac, other, &frame.data)
+                self.on_control(now, src_mac, other, &data)
             }
         }
     }
 
     #[inline(always)]
-    fn check_macs(&self, src: MacAddr, dst: MacAddr) -> Result<(), DropReason> {
+    pub(crate) fn check_macs(&self, src: MacAddr, dst: MacAddr) -> Result<(), DropReason> {
         if dst != self.mac && !dst.is_multicast() {
             return Err(DropReason::NotForThisStation);
         }

@@ -10,7 +10,8 @@
 //! `control` is the built-in control plane (ARP, neighbour discovery, ICMP),
 //! `socket` has the application's calls, `flow_table` finds a connection by
 //! its four-tuple, `handshake` remembers the SYNs that came, `cookies` has the
-//! peers remember those that are too many, `syn_ack` answers both, `timer_wheel` wakes it, `sweep` finds those that have long been silent, `neighbor` knows Ethernet addresses.
+//! peers remember those that are too many, `syn_ack` answers both, `timer_wheel` wakes it, `sweep` finds those that have long been silent, `neighbor` knows Ethernet addresses, `fragments` deals with IP fragments
+//! and sends ICMP errors.
 #![forbid(unsafe_code)]
 
 mod closing;
@@ -21,6 +22,7 @@ mod counters;
 mod event;
 mod fifo;
 mod flow_table;
+mod fragments;
 mod handshake;
 mod id;
 mod input;
@@ -33,6 +35,7 @@ mod pool;
 mod ports;
 mod profiles;
 mod rate_limit;
+mod reassembly;
 mod record;
 mod route;
 mod slots;
@@ -51,5 +54,6 @@ pub use event::{ConnectError, Event, ListenError, OptionError, SocketError};
 pub use flow_table::{FlowHasher, FlowTable};
 pub use id::{ConnId, ListenerId};
 pub use options::{ConnectOptions, ListenOptions};
+pub use reassembly::{Expired, FragmentLimits, PIECES_MAX, Reassembler, Reassembly};
 pub use stack::{Stack, StackMemory};
 pub use timer_wheel::TimerWheel;

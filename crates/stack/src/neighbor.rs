@@ -321,7 +321,7 @@ impl NeighborCache {
 }
 
 /// A hash whose key the network does not know.
-struct KeyedHash([u8; 16]);
+pub(crate) struct KeyedHash(pub(crate) [u8; 16]);
 
 impl BuildHasher for KeyedHash {
     type Hasher = SipHasher13;

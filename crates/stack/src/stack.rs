@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 
 use crore_base::{DropReason, Instant, MacAddr};
-use crore_nic::Capabilities;
+use crore_nic::{Capabilities, RxFrame};
 use crore_tcp::IsnGenerator;
 use crore_wire::TxChecksum;
 
 use crate::control::ControlQueue;
 use crate::cookies::Cookies;
 use crate::flow_table::{FlowHasher, FlowTable};
+use crate::fragments::FragmentIds;
 use crate::input::Scratch;
 use crate::listener::Listeners;
 use crate::neighbor::{NeighborCache, Wakeups};
@@ -18,6 +19,7 @@ use crate::pool::Pool;
 use crate::ports::PortPicker;
 use crate::profiles::{ProfileId, Profiles};
 use crate::rate_limit::RateLimit;
+use crate::reassembly::Reassembler;
 use crate::record::Record;
 use crate::route::Routes;
 use crate::slots::Slots;
@@ -74,6 +76,12 @@ pub struct Stack {
     /// Connections that their application has given up and that still have
     /// something to bring to their peer.
     pub(crate) orphans: u32,
+    pub(crate) icmp_error_limit: RateLimit,
+    pub(crate) fragments: Reassembler,
+    pub(crate) fragment_ids: FragmentIds,
+    /// Frames that were put together here and are another shard's: at most one
+    /// for a received frame, and taken after each burst.
+    pub(crate) strays: Vec<RxFrame>,
     /// Bytes of received data that connections hold.
     pub(crate) received_held: u64,
     /// Packet buffers are scarce: received data is copied out of them.
@@ -142,6 +150,10 @@ impl Stack {
             reset_limit: RateLimit::new(config.resets_per_second),
             echo_limit: RateLimit::new(config.echo_replies_per_second),
             orphans: 0,
+            icmp_error_limit: RateLimit::new(config.icmp_errors_per_second),
+            fragments: Reassembler::new(config.fragments, derive_key(key, Purpose::Fragments)),
+            fragment_ids: FragmentIds::new(derive_key(key, Purpose::FragmentIds)),
+            strays: Vec::new(),
             received_held: 0,
             copy_received: false,
             ip_ident: 0,
@@ -171,6 +183,7 @@ impl Stack {
         self.expire_handshakes(now);
         self.expire_time_wait(now);
         self.sweep(now);
+        self.expire_fragments(now);
         self.solicit_neighbors(now);
     }
 
@@ -183,6 +196,7 @@ impl Stack {
             self.next_handshake(),
             self.next_time_wait(),
             self.next_sweep(),
+            self.fragments.next_timeout(),
         ];
         wishes.into_iter().flatten().min()
     }
@@ -371,6 +385,8 @@ enum Purpose {
     Ports = 3,
     Neighbors = 4,
     Cookies = 5,
+    Fragments = 6,
+    FragmentIds = 7,
 }
 
 /// A key of its own for each purpose, so that what shows on the wire of one

@@ -168,59 +168,84 @@ pub(crate) fn write_headers<'a>(
     protocol: u8,
     checksum: TxChecksum,
 ) -> Option<&'a mut [u8]> {
-    match (ip.src, ip.dst) {
-        (IpAddr::V4(src), IpAddr::V4(dst)) => {
-            let packet = write_ethernet(frame, link, ethertype::IPV4)?;
-            let (header, payload) = packet.split_first_chunk_mut::<20>()?;
-            if payload.len() > IP_PAYLOAD_MAX {
-                return None;
-            }
-            let total_len = (header.len() + payload.len()) as u16;
-            header[0] = 0x45;
-            header[1] = ip.ecn & 3;
-            header[2..4].copy_from_slice(&total_len.to_be_bytes());
-            header[4..6].copy_from_slice(&ip.ident.to_be_bytes());
-            // Don't fragment.
-            header[6..8].copy_from_slice(&[0x40, 0]);
-            header[8] = ip.hop_limit;
-            header[9] = protocol;
-            let sum = match checksum {
-                TxChecksum::Offload => 0,
-                // Of the values, as in `header_sum`.
-                _ => checksum::finish(
-                    (0x4500 | u32::from(header[1]))
-                        + u32::from(total_len)
-                        + u32::from(ip.ident)
-                        + 0x4000
-                        + (u32::from(ip.hop_limit) << 8 | u32::from(protocol))
-                        + checksum::halves(src.to_bits())
-                        + checksum::halves(dst.to_bits()),
-                ),
-            };
-            header[10..12].copy_from_slice(&sum.to_be_bytes());
-            header[12..16].copy_from_slice(&src.octets());
-            header[16..20].copy_from_slice(&dst.octets());
-            Some(payload)
-        }
-        (IpAddr::V6(src), IpAddr::V6(dst)) => {
-            let packet = write_ethernet(frame, link, ethertype::IPV6)?;
-            let (header, payload) = packet.split_first_chunk_mut::<40>()?;
-            if payload.len() > IP_PAYLOAD_MAX {
-                return None;
-            }
-            // Version 6; the traffic class straddles the first two bytes.
-            header[0] = 0x60;
-            header[1] = (ip.ecn & 3) << 4;
-            header[2..4].copy_from_slice(&[0, 0]);
-            header[4..6].copy_from_slice(&(payload.len() as u16).to_be_bytes());
-            header[6] = protocol;
-            header[7] = ip.hop_limit;
-            header[8..24].copy_from_slice(&src.octets());
-            header[24..40].copy_from_slice(&dst.octets());
-            Some(payload)
-        }
-        _ => None,
+    if ip.src.is_ipv4() {
+        const DONT_FRAGMENT: u16 = 0x4000;
+        write_v4(
+            write_ethernet(frame, link, ethertype::IPV4)?,
+            ip,
+            protocol,
+            DONT_FRAGMENT,
+            checksum,
+        )
+    } else {
+        write_v6(write_ethernet(frame, link, ethertype::IPV6)?, ip, protocol)
     }
+}
+
+/// Writes an IPv4 header to the start of `packet`; gives the rest. `fragment`
+/// is what the field of flags and fragment offset says.
+#[inline(always)]
+pub(crate) fn write_v4<'a>(
+    packet: &'a mut [u8],
+    ip: &IpEmit,
+    protocol: u8,
+    fragment: u16,
+    checksum: TxChecksum,
+) -> Option<&'a mut [u8]> {
+    let (IpAddr::V4(src), IpAddr::V4(dst)) = (ip.src, ip.dst) else {
+        return None;
+    };
+    let (header, payload) = packet.split_first_chunk_mut::<20>()?;
+    if payload.len() > IP_PAYLOAD_MAX {
+        return None;
+    }
+    let total_len = (header.len() + payload.len()) as u16;
+    header[0] = 0x45;
+    header[1] = ip.ecn & 3;
+    header[2..4].copy_from_slice(&total_len.to_be_bytes());
+    header[4..6].copy_from_slice(&ip.ident.to_be_bytes());
+    header[6..8].copy_from_slice(&fragment.to_be_bytes());
+    header[8] = ip.hop_limit;
+    header[9] = protocol;
+    let sum = match checksum {
+        TxChecksum::Offload => 0,
+        // Of the values, as in `header_sum`.
+        _ => checksum::finish(
+            (0x4500 | u32::from(header[1]))
+                + u32::from(total_len)
+                + u32::from(ip.ident)
+                + u32::from(fragment)
+                + (u32::from(ip.hop_limit) << 8 | u32::from(protocol))
+                + checksum::halves(src.to_bits())
+                + checksum::halves(dst.to_bits()),
+        ),
+    };
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
+    header[12..16].copy_from_slice(&src.octets());
+    header[16..20].copy_from_slice(&dst.octets());
+    Some(payload)
+}
+
+/// Writes an IPv6 header to the start of `packet`; gives the rest.
+#[inline(always)]
+pub(crate) fn write_v6<'a>(packet: &'a mut [u8], ip: &IpEmit, next_header: u8) -> Option<&'a mut [u8]> {
+    let (IpAddr::V6(src), IpAddr::V6(dst)) = (ip.src, ip.dst) else {
+        return None;
+    };
+    let (header, payload) = packet.split_first_chunk_mut::<40>()?;
+    if payload.len() > IP_PAYLOAD_MAX {
+        return None;
+    }
+    // Version 6; the traffic class straddles the first two bytes.
+    header[0] = 0x60;
+    header[1] = (ip.ecn & 3) << 4;
+    header[2..4].copy_from_slice(&[0, 0]);
+    header[4..6].copy_from_slice(&(payload.len() as u16).to_be_bytes());
+    header[6] = next_header;
+    header[7] = ip.hop_limit;
+    header[8..24].copy_from_slice(&src.octets());
+    header[24..40].copy_from_slice(&dst.octets());
+    Some(payload)
 }
 
 /// Writes an Ethernet header to the start of `frame`; gives the rest.

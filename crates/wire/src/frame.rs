@@ -4,9 +4,10 @@ use core::ops::Range;
 
 use crore_base::{DropReason, MacAddr, RxChecksum};
 
+use crate::ip::{Odd, Stop};
 use crate::{
-    Arp, ETHERNET_HEADER, IcmpError, IpInfo, NeighborAdvertisement, NeighborSolicitation, Segment, arp, be16,
-    ethertype, icmp, ip, protocol, tcp,
+    Arp, ETHERNET_HEADER, Fragment, HeaderProblem, IcmpError, IpInfo, NeighborAdvertisement,
+    NeighborSolicitation, Segment, arp, be16, ethertype, icmp, ip, protocol, tcp,
 };
 
 /// A received frame.
@@ -74,12 +75,23 @@ pub enum Packet {
         /// The ICMP type.
         kind: u8,
     },
+    /// One of the fragments of a datagram.
+    Fragment(Fragment),
+    /// An IPv6 packet with a problem in its headers, of which its sender may be told.
+    Problem {
+        /// The IP header.
+        ip: IpInfo,
+        /// The problem.
+        problem: HeaderProblem,
+    },
     /// An IP protocol that is not spoken here.
     Unhandled {
         /// The IP header.
         ip: IpInfo,
         /// The protocol number, or the last IPv6 next header.
         protocol: u8,
+        /// Where in the packet that is named.
+        named_at: u16,
     },
 }
 
@@ -94,49 +106,63 @@ pub enum Packet {
 #[inline]
 pub fn parse(frame: &[u8], checksum: RxChecksum) -> Result<Frame, DropReason> {
     let header: &[u8; ETHERNET_HEADER] = frame.first_chunk().ok_or(DropReason::Truncated)?;
-    match be16(header, 12) {
-        ethertype::IPV4 => {
-            let packet = ip::parse_v4(frame, checksum)?;
-            if packet.protocol == protocol::TCP {
-                return tcp::parse(frame, header, packet, checksum);
-            }
-        }
-        ethertype::IPV6 => {
-            let packet = ip::parse_v6(frame)?;
-            if packet.protocol == protocol::TCP {
-                return tcp::parse(frame, header, packet, checksum);
-            }
-        }
-        ethertype::ARP => {}
+    let packet = match be16(header, 12) {
+        ethertype::IPV4 => ip::parse_v4(frame, checksum),
+        ethertype::IPV6 => ip::parse_v6(frame),
+        ethertype::ARP => Err(Stop::Odd),
         _ => return Err(DropReason::UnknownEtherType),
+    };
+    match packet {
+        Ok(packet) if packet.protocol == protocol::TCP => tcp::parse(frame, header, packet, checksum),
+        Err(Stop::Drop(reason)) => Err(reason),
+        _ => parse_other(frame, header, checksum),
     }
-    let (dst_mac, src_mac) = macs(header);
-    Ok(Frame {
-        src_mac,
-        dst_mac,
-        packet: parse_control(frame, be16(header, 12), checksum)?,
-    })
 }
 
-/// What is not TCP: the control plane's, and nobody's.
+/// What is not TCP, the control plane's and nobody's, and TCP in unusual packets.
 #[cold]
-fn parse_control(frame: &[u8], ethertype: u16, checksum: RxChecksum) -> Result<Packet, DropReason> {
-    let (packet, icmp) = match ethertype {
-        ethertype::IPV4 => (ip::parse_v4(frame, checksum)?, protocol::ICMPV4),
-        ethertype::IPV6 => (ip::parse_v6(frame)?, protocol::ICMPV6),
+#[inline(never)]
+fn parse_other(
+    frame: &[u8],
+    header: &[u8; ETHERNET_HEADER],
+    checksum: RxChecksum,
+) -> Result<Frame, DropReason> {
+    let (odd, icmp) = match be16(header, 12) {
+        ethertype::IPV4 => (ip::parse_odd_v4(frame, checksum)?, protocol::ICMPV4),
+        ethertype::IPV6 => (ip::parse_odd_v6(frame)?, protocol::ICMPV6),
         _ => {
             let packet = frame.get(ETHERNET_HEADER..).unwrap_or_default();
-            return arp::parse(packet).map(Packet::Arp);
+            return arp::parse(packet).map(|arp| of(header, Packet::Arp(arp)));
         }
     };
-    // The other family's ICMP is nobody's.
-    if packet.protocol == icmp {
-        return icmp::parse(frame, packet);
+    let packet = match odd {
+        Odd::Other(packet) => packet,
+        Odd::Whole(packet, _) if packet.protocol == protocol::TCP => {
+            return tcp::parse(frame, header, packet, checksum);
+        }
+        Odd::Whole(packet, _) if packet.protocol == icmp => icmp::parse(frame, packet)?,
+        //= rfc8200#section-4.7 (MUST)
+        // Behind "no next header" nothing is looked at.
+        Odd::Whole(packet, _) if packet.protocol == protocol::NO_NEXT_HEADER && packet.info.src.is_ipv6() => {
+            return Err(DropReason::NoNextHeader);
+        }
+        // The other family's ICMP is nobody's.
+        Odd::Whole(packet, named_at) => Packet::Unhandled {
+            ip: packet.info,
+            protocol: packet.protocol,
+            named_at,
+        },
+    };
+    Ok(of(header, packet))
+}
+
+fn of(header: &[u8; ETHERNET_HEADER], packet: Packet) -> Frame {
+    let (dst_mac, src_mac) = macs(header);
+    Frame {
+        src_mac,
+        dst_mac,
+        packet,
     }
-    Ok(Packet::Unhandled {
-        ip: packet.info,
-        protocol: packet.protocol,
-    })
 }
 
 /// Destination and source of an Ethernet header.

@@ -10,7 +10,8 @@ use crore_base::{DropReason, FourTuple, SeqNum};
 use smoltcp::wire::{Icmpv4Message, Icmpv4Packet, Icmpv6Message, Icmpv6Packet};
 
 use crate::emit::write_headers;
-use crate::ip::{IpPacket, skip_extensions, v6_addresses};
+use crate::extensions::{Upper, Walked, walk};
+use crate::ip::{IpPacket, v6_addresses};
 use crate::{ETHERNET_HEADER, IpEmit, Link, Packet, TxChecksum, be16, be32, checksum, ndp, protocol};
 
 /// The shortest ICMP message with an identifier, in bytes.
@@ -175,10 +176,15 @@ fn embedded_v6(quote: &[u8]) -> Option<Embedded> {
     if header[0] >> 4 != 6 {
         return None;
     }
-    let (next_header, at) = skip_extensions(quote, header[6], header.len()).ok()?;
-    if next_header != protocol::TCP {
+    // What this host sends has no extension headers; a gateway may have added some.
+    let Walked::Upper(Upper {
+        protocol: protocol::TCP,
+        at,
+        ..
+    }) = walk(quote, true)
+    else {
         return None;
-    }
+    };
     let (src, dst) = v6_addresses(header);
     embedded_tcp(src, dst, quote.get(at..)?)
 }
@@ -210,22 +216,37 @@ pub fn echo_reply_len(ip: &IpEmit, message_len: usize) -> usize {
 // Identifier, sequence number and data go back as they came; so does
 // RFC 1122 section 3.2.2.6 ask for ICMPv4.
 pub fn emit_echo_reply(buf: &mut [u8], link: &Link, ip: &IpEmit, message: &[u8]) -> Option<usize> {
-    const REPLY_V4: u8 = 0;
-    const REPLY_V6: u8 = 129;
     let len = echo_reply_len(ip, message.len());
-    if message.len() < ECHO_HEADER {
-        return None;
-    }
-    let (reply_type, protocol) = match ip.src {
-        IpAddr::V4(_) => (REPLY_V4, protocol::ICMPV4),
-        IpAddr::V6(_) => (REPLY_V6, protocol::ICMPV6),
+    let protocol = match ip.src {
+        IpAddr::V4(_) => protocol::ICMPV4,
+        IpAddr::V6(_) => protocol::ICMPV6,
     };
     let frame = buf.get_mut(..len)?;
     let reply = write_headers(frame, link, ip, protocol, TxChecksum::Software)?;
     reply.copy_from_slice(message);
-    reply[..4].copy_from_slice(&[reply_type, 0, 0, 0]);
-    fill_checksum(reply, ip);
+    make_echo_reply(reply, ip)?;
     Some(len)
+}
+
+/// The message that answers the echo request `message`, to be sent in
+/// fragments; none when that is too short.
+pub fn echo_reply(ip: &IpEmit, message: &[u8]) -> Option<Vec<u8>> {
+    let mut reply = message.to_vec();
+    make_echo_reply(&mut reply, ip)?;
+    Some(reply)
+}
+
+/// Makes of an echo request its answer.
+fn make_echo_reply(message: &mut [u8], ip: &IpEmit) -> Option<()> {
+    const REPLY_V4: u8 = 0;
+    const REPLY_V6: u8 = 129;
+    if message.len() < ECHO_HEADER {
+        return None;
+    }
+    let reply_type = if ip.src.is_ipv4() { REPLY_V4 } else { REPLY_V6 };
+    message[..4].copy_from_slice(&[reply_type, 0, 0, 0]);
+    fill_checksum(message, ip);
+    Some(())
 }
 
 /// Fills the checksum of an ICMP message that `ip` is to carry; the field must

@@ -1,6 +1,8 @@
 //! IPv4 and IPv6 headers as received.
 //!
-//! Read first: RFC 791 section 3.1, RFC 8200 sections 3 and 4.
+//! Read first: RFC 791 section 3.1, RFC 8200 section 3, RFC 7126 (IPv4 options).
+//! IPv6 extension headers are walked in `extensions.rs`, fragments read in
+//! `fragment.rs`; the way of the usual packet only finds out that there are some.
 //!
 //! Always true: the range handed on lies within the frame and ends where the
 //! IP header says, so Ethernet padding never reaches the layers above.
@@ -10,12 +12,8 @@ use core::ops::Range;
 
 use crore_base::{DropReason, RxChecksum};
 
-use crate::{ETHERNET_HEADER, be16, checksum, protocol};
-
-/// How many IPv6 extension headers are skipped before a packet is given up:
-/// RFC 8200 section 4.1 orders at most one of each kind (destination options
-/// twice), so more is nobody's honest traffic.
-pub const MAX_EXTENSION_HEADERS: usize = 6;
+use crate::extensions::{self, Walked, is_extension};
+use crate::{ETHERNET_HEADER, Packet, be16, checksum, fragment};
 
 /// The parts of a received IP header that matter above it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +31,21 @@ pub struct IpInfo {
     pub header_len: u16,
 }
 
+/// Why a packet does not go the usual way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stop {
+    /// It is to be dropped.
+    Drop(DropReason),
+    /// It is a fragment, or has extension headers.
+    Odd,
+}
+
+impl From<DropReason> for Stop {
+    fn from(reason: DropReason) -> Self {
+        Self::Drop(reason)
+    }
+}
+
 /// An IP header taken apart: what it says, the protocol above it, and where in
 /// the frame that lies.
 pub(crate) struct IpPacket {
@@ -43,7 +56,21 @@ pub(crate) struct IpPacket {
 
 /// Takes the IPv4 header behind the Ethernet header apart.
 #[inline(always)]
-pub(crate) fn parse_v4(frame: &[u8], rx: RxChecksum) -> Result<IpPacket, DropReason> {
+pub(crate) fn parse_v4(frame: &[u8], rx: RxChecksum) -> Result<IpPacket, Stop> {
+    let packet = check_v4(frame, rx)?;
+    let header: &[u8; 20] = frame[ETHERNET_HEADER..]
+        .first_chunk()
+        .ok_or(DropReason::Truncated)?;
+    // More fragments, or an offset.
+    if be16(header, 6) & 0x3fff != 0 {
+        return Err(Stop::Odd);
+    }
+    Ok(packet)
+}
+
+/// The same for a fragment as well.
+#[inline(always)]
+fn check_v4(frame: &[u8], rx: RxChecksum) -> Result<IpPacket, DropReason> {
     let packet = frame.get(ETHERNET_HEADER..).unwrap_or_default();
     let header: &[u8; 20] = packet.first_chunk().ok_or(DropReason::Truncated)?;
     let header_len = usize::from(header[0] & 0x0f) * 4;
@@ -64,9 +91,8 @@ pub(crate) fn parse_v4(frame: &[u8], rx: RxChecksum) -> Result<IpPacket, DropRea
             return Err(DropReason::BadIpChecksum);
         }
     }
-    // More fragments, or an offset.
-    if be16(header, 6) & 0x3fff != 0 {
-        return Err(DropReason::Fragment);
+    if header_len > header.len() {
+        check_options(&packet[header.len()..header_len])?;
     }
     Ok(IpPacket {
         info: IpInfo {
@@ -81,10 +107,66 @@ pub(crate) fn parse_v4(frame: &[u8], rx: RxChecksum) -> Result<IpPacket, DropRea
     })
 }
 
-/// Takes the IPv6 header behind the Ethernet header apart, and skips its
-/// extension headers.
+//= rfc1122#section-3.2.1.8 (MUST)
+// Options that are not known are passed over, within their lengths.
+//= rfc7126#section-4.3.5 (SHOULD)
+// A packet whose sender wants to say by which way it goes (loose source route,
+// and by section 4.4.5 strict) is dropped: it gets around what addresses mean.
+#[cold]
+fn check_options(mut options: &[u8]) -> Result<(), DropReason> {
+    const END: u8 = 0;
+    const NOTHING: u8 = 1;
+    const LOOSE_ROUTE: u8 = 131;
+    const STRICT_ROUTE: u8 = 137;
+    loop {
+        options = match *options {
+            [] | [END, ..] => return Ok(()),
+            [NOTHING, ref rest @ ..] => rest,
+            [LOOSE_ROUTE | STRICT_ROUTE, ..] => return Err(DropReason::SourceRoute),
+            [_, len, ..] if len >= 2 => options.get(usize::from(len)..).ok_or(DropReason::MalformedIp)?,
+            _ => return Err(DropReason::MalformedIp),
+        };
+    }
+}
+
+/// The IPv4 packet in `frame`, if need be a fragment.
+#[cold]
+pub(crate) fn parse_odd_v4(frame: &[u8], rx: RxChecksum) -> Result<Odd, DropReason> {
+    let packet = check_v4(frame, rx)?;
+    let header: &[u8; 20] = frame
+        .get(ETHERNET_HEADER..)
+        .and_then(<[u8]>::first_chunk)
+        .ok_or(DropReason::Truncated)?;
+    if be16(header, 6) & 0x3fff == 0 {
+        return Ok(Odd::Whole(packet, 9));
+    }
+    fragment::parse_v4(header, packet.info, packet.payload).map(Odd::Other)
+}
+
+/// What an unusual packet turns out to be.
+// One is made for each such packet, and taken apart at once.
+#[allow(clippy::large_enum_variant)]
+pub(crate) enum Odd {
+    /// As good as the usual ones; where in it the byte is that names its protocol.
+    Whole(IpPacket, u16),
+    /// Something of its own.
+    Other(Packet),
+}
+
+/// Takes the IPv6 header behind the Ethernet header apart, if no extension
+/// header follows.
 #[inline(always)]
-pub(crate) fn parse_v6(frame: &[u8]) -> Result<IpPacket, DropReason> {
+pub(crate) fn parse_v6(frame: &[u8]) -> Result<IpPacket, Stop> {
+    let (header, packet) = check_v6(frame)?;
+    if is_extension(header[6]) {
+        return Err(Stop::Odd);
+    }
+    Ok(v6_packet(header, header[6], header.len(), packet.len()))
+}
+
+/// The IPv6 header of a frame, and the packet as long as that says.
+#[inline(always)]
+fn check_v6(frame: &[u8]) -> Result<(&[u8; 40], &[u8]), DropReason> {
     let packet = frame.get(ETHERNET_HEADER..).unwrap_or_default();
     let header: &[u8; 40] = packet.first_chunk().ok_or(DropReason::Truncated)?;
     if header[0] >> 4 != 6 {
@@ -92,13 +174,13 @@ pub(crate) fn parse_v6(frame: &[u8]) -> Result<IpPacket, DropReason> {
     }
     let end = header.len() + usize::from(be16(header, 4));
     let packet = packet.get(..end).ok_or(DropReason::Truncated)?;
-    let mut protocol = header[6];
-    let mut start = header.len();
-    if is_extension(protocol) {
-        (protocol, start) = skip_extensions(packet, protocol, start)?;
-    }
+    Ok((header, packet))
+}
+
+#[inline(always)]
+fn v6_packet(header: &[u8; 40], protocol: u8, start: usize, end: usize) -> IpPacket {
     let (src, dst) = v6_addresses(header);
-    Ok(IpPacket {
+    IpPacket {
         info: IpInfo {
             src,
             dst,
@@ -108,7 +190,32 @@ pub(crate) fn parse_v6(frame: &[u8]) -> Result<IpPacket, DropReason> {
         },
         protocol,
         payload: ETHERNET_HEADER + start..ETHERNET_HEADER + end,
-    })
+    }
+}
+
+/// The IPv6 packet in `frame`, its extension headers walked.
+#[cold]
+pub(crate) fn parse_odd_v6(frame: &[u8]) -> Result<Odd, DropReason> {
+    let (header, packet) = check_v6(frame)?;
+    // Where the IPv6 header ends, in case that nothing else can be said.
+    let plain = v6_packet(header, header[6], header.len(), packet.len());
+    let to_group = plain.info.dst.is_multicast();
+    match extensions::walk(packet, to_group) {
+        Walked::Upper(upper) => Ok(Odd::Whole(
+            v6_packet(header, upper.protocol, upper.at, packet.len()),
+            upper.named_at as u16,
+        )),
+        Walked::Fragment { at, named_at } => {
+            fragment::parse_v6(packet, plain.info, at, named_at).map(Odd::Other)
+        }
+        Walked::Problem(problem) => Ok(Odd::Other(Packet::Problem {
+            ip: plain.info,
+            problem,
+        })),
+        Walked::Discard => Err(DropReason::UnknownIpOption),
+        Walked::CutOff => Err(DropReason::Truncated),
+        Walked::TooMany => Err(DropReason::MalformedIp),
+    }
 }
 
 /// Source and destination of an IPv6 header.
@@ -119,69 +226,4 @@ pub(crate) fn v6_addresses(header: &[u8; 40]) -> (IpAddr, IpAddr) {
     src.copy_from_slice(&header[8..24]);
     dst.copy_from_slice(&header[24..40]);
     (IpAddr::V6(Ipv6Addr::from(src)), IpAddr::V6(Ipv6Addr::from(dst)))
-}
-
-#[inline]
-const fn is_extension(next_header: u8) -> bool {
-    matches!(
-        next_header,
-        protocol::HOP_BY_HOP | protocol::ROUTING | protocol::FRAGMENT | protocol::DESTINATION_OPTIONS
-    )
-}
-
-/// Walks the extension headers that start at `at` of an IPv6 packet; gives the
-/// protocol behind them and where it starts.
-#[cold]
-pub(crate) fn skip_extensions(
-    packet: &[u8],
-    mut next_header: u8,
-    mut at: usize,
-) -> Result<(u8, usize), DropReason> {
-    for nth in 0..MAX_EXTENSION_HEADERS {
-        if !is_extension(next_header) {
-            return Ok((next_header, at));
-        }
-        if next_header == protocol::FRAGMENT {
-            return Err(DropReason::Fragment);
-        }
-        let rest = packet.get(at..).unwrap_or_default();
-        let &[following, units, ..] = rest else {
-            return Err(DropReason::Truncated);
-        };
-        let len = (usize::from(units) + 1) * 8;
-        let body = rest.get(2..len).ok_or(DropReason::Truncated)?;
-        let acceptable = match next_header {
-            // Only right behind the IPv6 header (RFC 8200 section 4.1).
-            protocol::HOP_BY_HOP => nth == 0 && options_may_be_ignored(body),
-            // The second byte counts the segments left; we are no router.
-            protocol::ROUTING => body[1] == 0,
-            _ => options_may_be_ignored(body),
-        };
-        if !acceptable {
-            return Err(DropReason::MalformedIp);
-        }
-        next_header = following;
-        at += len;
-    }
-    if is_extension(next_header) {
-        return Err(DropReason::MalformedIp);
-    }
-    Ok((next_header, at))
-}
-
-//= rfc8200#section-4.2 (MUST)
-// The two highest bits of an option's type say what to do when it is not
-// known: 00 is to skip it, anything else to discard the packet.
-fn options_may_be_ignored(mut body: &[u8]) -> bool {
-    const PAD1: u8 = 0;
-    loop {
-        match *body {
-            [] => return true,
-            [PAD1, ref rest @ ..] => body = rest,
-            [kind, len, ref rest @ ..] if kind >> 6 == 0 && usize::from(len) <= rest.len() => {
-                body = &rest[usize::from(len)..];
-            }
-            _ => return false,
-        }
-    }
 }

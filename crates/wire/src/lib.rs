@@ -13,8 +13,11 @@
 mod arp;
 pub mod checksum;
 mod emit;
+mod extensions;
+mod fragment;
 mod frame;
 mod icmp;
+mod icmp_error;
 mod ip;
 mod ndp;
 mod options;
@@ -25,9 +28,12 @@ mod tcp;
 
 pub use arp::{ARP_FRAME_LEN, Arp, ArpOperation, emit_arp};
 pub use emit::{IpEmit, Link, TxChecksum, emit_tcp, tcp_headers_len};
+pub use extensions::{MAX_EXTENSION_BYTES, MAX_EXTENSION_HEADERS, MAX_OPTIONS};
+pub use fragment::{Fragment, Piece, emit_icmp_fragment, fragment_room, icmp_fragment_len};
 pub use frame::{Frame, Packet, parse};
-pub use icmp::{Embedded, IcmpError, IcmpErrorKind, echo_reply_len, emit_echo_reply};
-pub use ip::{IpInfo, MAX_EXTENSION_HEADERS};
+pub use icmp::{Embedded, IcmpError, IcmpErrorKind, echo_reply, echo_reply_len, emit_echo_reply};
+pub use icmp_error::{Complaint, HeaderProblem, emit_icmp_error, icmp_error_len, quote_max};
+pub use ip::IpInfo;
 pub use ndp::{
     NEIGHBOR_FRAME_LEN, NeighborAdvertisement, NeighborSolicitation, emit_neighbor_advertisement,
     emit_neighbor_solicitation, multicast_mac, solicited_node,
@@ -52,9 +58,11 @@ mod protocol {
     pub(crate) const HOP_BY_HOP: u8 = 0;
     pub(crate) const ICMPV4: u8 = 1;
     pub(crate) const TCP: u8 = 6;
+    pub(crate) const UDP: u8 = 17;
     pub(crate) const ROUTING: u8 = 43;
     pub(crate) const FRAGMENT: u8 = 44;
     pub(crate) const ICMPV6: u8 = 58;
+    pub(crate) const NO_NEXT_HEADER: u8 = 59;
     pub(crate) const DESTINATION_OPTIONS: u8 = 60;
 }
 

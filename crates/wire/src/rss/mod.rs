@@ -151,6 +151,13 @@ impl Steering {
                 remote_addr: ip.src,
                 remote_port: segment.src_port,
             })),
+            // So that those of one datagram meet, whatever the NIC did with them.
+            Ok(Packet::Fragment(fragment)) => Whose::Shard(self.shard_of(&FourTuple {
+                local_addr: fragment.ip.dst,
+                local_port: fragment.id as u16,
+                remote_addr: fragment.ip.src,
+                remote_port: (fragment.id >> 16) as u16,
+            })),
             _ => Whose::Finder,
         }
     }
