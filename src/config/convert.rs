@@ -101,6 +101,8 @@ impl Tcp {
             send_buffer: self.send_buffer_bytes,
             mss_max: self.mss,
             window_scaling: self.window_scaling,
+            window_scale: None,
+            syn_option_order: crore_wire::OptionOrder::default(),
             timestamps: self.timestamps,
             sack: self.sack,
             nodelay: self.nodelay,

@@ -147,8 +147,14 @@ impl Socket {
             CloseReason::ResetByPeer if was_connecting => Some(Errno(libc::ECONNREFUSED)),
             CloseReason::ResetByPeer if self.peer_done && !self.write_shut => Some(Errno(libc::EPIPE)),
             CloseReason::ResetByPeer => Some(Errno(libc::ECONNRESET)),
-            CloseReason::TimedOut => Some(Errno(libc::ETIMEDOUT)),
+            CloseReason::OpenTimedOut
+            | CloseReason::TimedOut
+            | CloseReason::KeepaliveTimedOut
+            | CloseReason::UserTimedOut
+            | CloseReason::LingerTimedOut => Some(Errno(libc::ETIMEDOUT)),
             CloseReason::Unreachable => Some(Errno(libc::EHOSTUNREACH)),
+            CloseReason::NetworkUnreachable => Some(Errno(libc::ENETUNREACH)),
+            CloseReason::ProtocolUnreachable => Some(Errno(libc::ENOPROTOOPT)),
             CloseReason::Aborted => Some(Errno(libc::ECONNABORTED)),
         };
         self.phase = Phase::Over;
