@@ -48,15 +48,21 @@ pub(crate) enum Inserted {
     Full,
 }
 
+/// Start and end of some of the stream, or nothing.
+pub(crate) type Stretch = Option<(u64, u64)>;
+
 impl Assembler {
     /// Holds `data`, which starts at `position` of the stream; at most `limit`
-    /// chunks are held.
-    pub(crate) fn insert(&mut self, position: u64, data: &Chunk, limit: usize) -> Inserted {
+    /// chunks are held. Besides what became of it, says which first stretch of
+    /// it was held already.
+    pub(crate) fn insert(&mut self, position: u64, data: &Chunk, limit: usize) -> (Inserted, Stretch) {
         let end = position + data.len() as u64;
         let mut outcome = Inserted::Duplicate;
+        let mut duplicate = None;
         let mut cursor = position;
         while cursor < end {
             if let Some((_, run_end)) = self.run_at(cursor) {
+                duplicate = duplicate.or(Some((cursor, run_end.min(end))));
                 cursor = run_end;
                 continue;
             }
@@ -73,7 +79,7 @@ impl Assembler {
             cursor = gap_end;
         }
         self.remember(position);
-        outcome
+        (outcome, duplicate)
     }
 
     /// Takes what is held at `position`, and forgets what lies before it.
@@ -176,17 +182,21 @@ impl Assembler {
         }
     }
 
+    //= rfc2018#section-4 (SHOULD)
+    // As many different blocks as there is room for, so that each is told in
+    // several acknowledgments: of the arrivals in one run only the last counts.
     fn remember(&mut self, position: u64) {
-        // A segment that continues the last one takes its place.
-        let same = self.recent_len > 0
-            && self
-                .run_at(position)
-                .is_some_and(|run| run.0 <= self.recent[0] && self.recent[0] < run.1);
-        if !same {
-            self.recent.copy_within(0..RECENT - 1, 1);
-            self.recent_len = (self.recent_len + 1).min(RECENT as u8);
+        let (start, end) = self.run_at(position).unwrap_or((position, position + 1));
+        let mut kept = [position; RECENT];
+        let mut len = 1;
+        for &earlier in &self.recent[..usize::from(self.recent_len)] {
+            if len < RECENT && !(start <= earlier && earlier < end) {
+                kept[len] = earlier;
+                len += 1;
+            }
         }
-        self.recent[0] = position;
+        self.recent = kept;
+        self.recent_len = len as u8;
     }
 }
 

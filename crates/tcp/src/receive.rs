@@ -1,6 +1,7 @@
 //! What the peer may send, what has come, and what the application has not read.
 //!
-//! Read first: RFC 9293 sections 3.4, 3.8.6 and 3.10.7.4, RFC 7323 section 2.
+//! Read first: RFC 9293 sections 3.4, 3.8.6 and 3.10.7.4, RFC 7323 section 2,
+//! RFC 2018 and 2883 (what is told of out-of-order and duplicate data).
 //!
 //! Always true: `nxt <= edge <= nxt + (buffer - unread)`, so that whatever is
 //! accepted has room; `edge` never goes back.
@@ -48,6 +49,8 @@ pub(crate) struct ReceiveSpace {
     queue: ByteQueue,
     /// What came before its turn; none while nothing did, which is nearly always.
     early: Option<Box<Assembler>>,
+    /// What came a second time and has not been told of yet (RFC 2883).
+    duplicate: Option<(SeqNum, SeqNum)>,
 }
 
 /// What a segment's text brought.
@@ -83,6 +86,7 @@ impl ReceiveSpace {
             most: limit.max(1),
             queue: ByteQueue::new(),
             early: None,
+            duplicate: None,
         }
     }
 
@@ -131,6 +135,7 @@ impl ReceiveSpace {
         let mut received = Received::default();
         if self.fin_received {
             // Nothing follows a FIN; what was sent again is acknowledged again.
+            self.note_duplicate(seq, payload.len() as u32);
             received.ack_now = true;
             received.dropped = Some(DropReason::Duplicate);
             return received;
@@ -139,6 +144,7 @@ impl ReceiveSpace {
         let came = payload.len();
         if seq.before(self.nxt) {
             let old = (seq.distance_to(self.nxt) as usize).min(payload.len());
+            self.note_duplicate(seq, old as u32);
             payload.advance(old);
             seq += old as u32;
             received.ack_now = true;
@@ -175,10 +181,14 @@ impl ReceiveSpace {
             received.early = true;
             let position = self.position + u64::from(self.nxt.distance_to(seq));
             let early = self.early.get_or_insert_default();
-            match early.insert(position, &payload, limit) {
+            let (inserted, held) = early.insert(position, &payload, limit);
+            match inserted {
                 Inserted::New => {}
                 Inserted::Duplicate => received.dropped = Some(DropReason::Duplicate),
                 Inserted::Full => received.dropped = Some(DropReason::ReassemblyFull),
+            }
+            if let Some((start, end)) = held {
+                self.note_duplicate(seq + (start - position) as u32, (end - start) as u32);
             }
             self.forget_if_empty();
         }
@@ -188,6 +198,22 @@ impl ReceiveSpace {
             received.ack_now = true;
         }
         received
+    }
+
+    //= rfc2883#section-4 (MUST)
+    // What arrives a second time is told once, in the next acknowledgment. Of
+    // several segments in one burst the last is told of, with those that it
+    // continues.
+    /// `len` numbers from `seq` on, no new ones, came again.
+    pub(crate) fn note_duplicate(&mut self, seq: SeqNum, len: u32) {
+        if len == 0 {
+            return;
+        }
+        let start = match self.duplicate {
+            Some((start, end)) if end == seq => start,
+            _ => seq,
+        };
+        self.duplicate = Some((start, seq + len));
     }
 
     /// What was held and now has its turn; nothing beyond the peer's FIN.
@@ -299,6 +325,7 @@ impl ReceiveSpace {
     pub(crate) fn on_ack_sent(&mut self, ack: SeqNum, edge: SeqNum) {
         self.last_ack_sent = ack;
         self.edge = self.edge.max(edge);
+        self.duplicate = None;
     }
 
     /// Whether the window has opened so far since the peer heard of it that it
@@ -320,8 +347,15 @@ impl ReceiveSpace {
     //= rfc2018#section-4 (MUST)
     // The block with the segment that came last stands first; others follow,
     // the more recent before the older.
+    //= rfc2883#section-4 (MUST)
+    // Before all of them stands what came twice, be it acknowledged by then or
+    // not; if it is part of a block, that block is the next one, since it holds
+    // the segment that came last.
     pub(crate) fn sack_blocks(&self) -> SackBlocks {
         let mut blocks = SackBlocks::new();
+        if let Some((start, end)) = self.duplicate {
+            blocks.push(start, end);
+        }
         for (start, end) in self.early.iter().flat_map(|early| early.recent_runs()) {
             let number = |position: u64| self.nxt + (position - self.position) as u32;
             if !blocks.push(number(start), number(end)) {
@@ -370,6 +404,12 @@ impl ReceiveSpace {
 
     pub(crate) fn has_early_data(&self) -> bool {
         self.early.is_some()
+    }
+
+    /// Whether there is something to be told by SACK blocks.
+    #[inline]
+    pub(crate) fn has_sack_news(&self) -> bool {
+        self.early.is_some() || self.duplicate.is_some()
     }
 
     pub(crate) fn footprint(&self) -> (usize, usize) {

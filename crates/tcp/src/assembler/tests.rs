@@ -82,11 +82,17 @@ proptest! {
             match step {
                 Step::Insert { offset, len } => {
                     let position = nxt + offset;
-                    let before = model.held.len();
+                    let old = model.held.clone();
                     model.held.extend(position..position + len as u64);
-                    let expected = if model.held.len() == before { Inserted::Duplicate } else { Inserted::New };
-                    let got = assembler.insert(position, &piece(position, len), usize::MAX);
+                    let expected = if model.held.len() == old.len() { Inserted::Duplicate } else { Inserted::New };
+                    let twice = (position..position + len as u64).find(|at| old.contains(at));
+                    let (got, held) = assembler.insert(position, &piece(position, len), usize::MAX);
                     prop_assert_eq!(got, expected, "what became of it");
+                    prop_assert_eq!(held.map(|(start, _)| start), twice, "where it came twice first");
+                    if let Some((start, end)) = held {
+                        let all = (start..end).all(|at| old.contains(&at));
+                        prop_assert!(all && end <= position + len as u64, "all of that was held");
+                    }
                     let first = assembler.recent_runs().next();
                     prop_assert!(
                         first.is_some_and(|run| run.0 <= position && position < run.1),
@@ -118,7 +124,7 @@ proptest! {
     ) {
         let mut assembler = Assembler::default();
         for (position, len) in pieces {
-            let outcome = assembler.insert(position, &piece(position, len), limit);
+            let (outcome, _) = assembler.insert(position, &piece(position, len), limit);
             prop_assert!(assembler.chunks.len() <= limit, "{:?} kept to the limit", outcome);
             let held: u64 = assembler.runs.iter().map(|(s, e)| e - s).sum();
             let bytes: usize = assembler.chunks.values().map(|c| c.len()).sum();
@@ -154,7 +160,7 @@ fn a_flood_of_single_bytes_apart_costs_no_more_than_its_bound() {
     let mut assembler = Assembler::default();
     let mut full = 0;
     for position in (10..400_010).step_by(2) {
-        full += usize::from(assembler.insert(position, &piece(position, 1), 512) == Inserted::Full);
+        full += usize::from(assembler.insert(position, &piece(position, 1), 512).0 == Inserted::Full);
     }
     assert_eq!(assembler.chunks.len(), 512, "the bound");
     assert_eq!(full, 200_000 - 512, "the rest is refused");
@@ -172,5 +178,19 @@ fn the_latest_runs_are_reported_first_and_once() {
         runs,
         [(30, 40), (90, 95), (70, 75), (50, 55)],
         "RFC 2018 section 4: the changed one first, then the more recent ones"
+    );
+}
+
+#[test]
+fn arrivals_in_one_run_take_one_place_in_the_report() {
+    let mut assembler = Assembler::default();
+    // Two runs that grow by turns must not drive the others out of the report.
+    for position in [100, 200, 300, 400, 305, 405, 310, 410] {
+        assembler.insert(position, &piece(position, 5), 512);
+    }
+    assert_eq!(
+        assembler.recent_runs().collect::<Vec<_>>(),
+        [(400, 415), (300, 315), (200, 205), (100, 105)],
+        "the latest first, and all four"
     );
 }

@@ -109,7 +109,7 @@ impl Connection {
         match seg.options.timestamps {
             Some(timestamps) if !self.ts.is_outdated(now, timestamps.value) => None,
             Some(_) => {
-                self.owe_ack_for_misfit(now, len as u32);
+                self.owe_ack_for_misfit(now, seg.seq, len as u32);
                 Some(DropReason::PawsRejected)
             }
             //= rfc7323#section-3.2 (SHOULD)
@@ -142,7 +142,7 @@ impl Connection {
         if flags.has_syn() {
             return self.on_syn_in_connection(now);
         }
-        self.owe_ack_for_misfit(now, len);
+        self.owe_ack_for_misfit(now, seq, len);
         if len > 0 && seq.before(self.rcv.nxt) {
             // The peer lives, and missed our ACK: what it holds open stays so.
             DropReason::Duplicate
@@ -154,8 +154,12 @@ impl Connection {
     /// An ACK that tells the peer where we stand. For text it is always owed,
     /// since the peer may have missed it; for a bare ACK within a limit, since
     /// two ends that disagree would answer each other for ever.
-    fn owe_ack_for_misfit(&mut self, now: Instant, len: u32) {
+    fn owe_ack_for_misfit(&mut self, now: Instant, seq: SeqNum, len: u32) {
         if len > 0 {
+            if seq.before(self.rcv.nxt) {
+                self.rcv
+                    .note_duplicate(seq, len.min(seq.distance_to(self.rcv.nxt)));
+            }
             self.owed.add(Owed::ACK);
         } else {
             self.owed.add_challenge(now);
@@ -187,6 +191,7 @@ impl Connection {
         if !self.state.can_receive() {
             // The peer has finished, or the connection is over.
             if self.state != State::Closed {
+                self.rcv.note_duplicate(seq, payload.len() as u32);
                 self.owed.add(Owed::ACK);
             }
             return Some(DropReason::Duplicate);

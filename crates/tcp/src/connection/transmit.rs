@@ -319,7 +319,7 @@ impl Connection {
 
     #[inline]
     fn sends_sack(&self) -> bool {
-        self.sack && self.rcv.has_early_data()
+        self.sack && self.rcv.has_sack_news()
     }
 
     /// The number of a segment without text: SND.NXT, unless the peer has shut

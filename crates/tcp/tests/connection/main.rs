@@ -4,6 +4,7 @@
 
 mod chaos;
 mod closing;
+mod dsack;
 mod handshake;
 mod hostile;
 mod lone;
