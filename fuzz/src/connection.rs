@@ -188,7 +188,7 @@ impl World {
             Flags::ACK,
         ]);
         let flags = match script.u8() % 16 {
-            0 => Flags::from_bits(script.u8()),
+            0 => Flags::from_bits(script.u16()),
             _ => flags,
         };
         let ack = script.pick(&[self.conn.snd_una(), self.conn.snd_nxt()]);

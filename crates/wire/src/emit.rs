@@ -150,8 +150,8 @@ fn write_tcp(header: &mut [u8; TCP_HEADER], seg: &Segment, header_len: usize, ch
     header[2..4].copy_from_slice(&seg.dst_port.to_be_bytes());
     header[4..8].copy_from_slice(&seg.seq.0.to_be_bytes());
     header[8..12].copy_from_slice(&seg.ack.0.to_be_bytes());
-    header[12] = (header_len as u8 / 4) << 4;
-    header[13] = seg.flags.bits();
+    let offset_and_flags = (header_len as u16 / 4) << 12 | seg.flags.bits();
+    header[12..14].copy_from_slice(&offset_and_flags.to_be_bytes());
     header[14..16].copy_from_slice(&seg.window.to_be_bytes());
     header[16..18].copy_from_slice(&checksum.to_be_bytes());
     header[18..20].copy_from_slice(&seg.urgent.to_be_bytes());

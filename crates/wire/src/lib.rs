@@ -12,6 +12,7 @@
 
 mod arp;
 pub mod checksum;
+mod ecn;
 mod emit;
 mod extensions;
 mod fragment;
@@ -27,6 +28,7 @@ mod segment;
 mod tcp;
 
 pub use arp::{ARP_FRAME_LEN, Arp, ArpOperation, emit_arp};
+pub use ecn::Ecn;
 pub use emit::{IpEmit, Link, TxChecksum, emit_tcp, tcp_headers_len};
 pub use extensions::{MAX_EXTENSION_BYTES, MAX_EXTENSION_HEADERS, MAX_OPTIONS};
 pub use fragment::{Fragment, Piece, emit_icmp_fragment, fragment_room, icmp_fragment_len};

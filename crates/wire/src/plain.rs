@@ -11,7 +11,7 @@ use crore_base::{MacAddr, RxChecksum, SeqNum};
 use crate::frame::macs;
 use crate::segment::TCP_HEADER;
 use crate::{
-    ETHERNET_HEADER, Flags, Segment, TcpOptions, be16, be32, checksum, ethertype, options, protocol,
+    ETHERNET_HEADER, Ecn, Flags, Segment, TcpOptions, be16, be32, checksum, ethertype, options, protocol,
 };
 
 /// Where the TCP header begins, and where it ends if it has no options.
@@ -90,9 +90,10 @@ pub fn parse_plain(frame: &[u8], rx: RxChecksum) -> Option<PlainTcp> {
             dst_port: be16(headers, TCP + 2),
             seq: SeqNum(be32(headers, TCP + 4)),
             ack: SeqNum(be32(headers, TCP + 8)),
-            flags: Flags::from_bits(headers[TCP + 13]),
+            flags: Flags::from_bits(be16(headers, TCP + 12)),
             window: be16(headers, TCP + 14),
             urgent: be16(headers, TCP + 18),
+            ecn: Ecn::from_bits(headers[ETHERNET_HEADER + 1]),
             options,
         },
         payload: (start, end),

@@ -1,13 +1,14 @@
 //! A TCP segment's header, in host terms.
 //!
-//! Read first: RFC 9293 section 3.1 (header format), RFC 3168 section 6.1 (ECE, CWR).
+//! Read first: RFC 9293 section 3.1 (header format), RFC 3168 section 6.1 (ECE, CWR),
+//! RFC 9768 section 3 (AE).
 
 use core::fmt;
 use core::ops::{BitOr, BitOrAssign};
 
 use crore_base::SeqNum;
 
-use crate::TcpOptions;
+use crate::{Ecn, TcpOptions};
 
 /// Length of a TCP header without options, in bytes.
 pub(crate) const TCP_HEADER: usize = 20;
@@ -29,6 +30,8 @@ pub struct Segment {
     pub window: u16,
     /// The urgent pointer; meaningful with [`Flags::URG`] only.
     pub urgent: u16,
+    /// The ECN field of the IP header that it came with, or is to be sent with.
+    pub ecn: Ecn,
     /// The options that were understood, or are to be sent.
     pub options: TcpOptions,
 }
@@ -48,9 +51,9 @@ impl Segment {
     }
 }
 
-/// The eight control bits of a TCP header.
+/// The nine control bits of a TCP header.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Flags(u8);
+pub struct Flags(u16);
 
 impl Flags {
     /// No bit at all.
@@ -71,16 +74,19 @@ impl Flags {
     pub const ECE: Self = Self(0x40);
     /// Congestion window reduced (RFC 3168).
     pub const CWR: Self = Self(0x80);
+    /// Accurate ECN (RFC 9768).
+    pub const AE: Self = Self(0x100);
 
-    /// The flags whose header byte is `bits`.
+    /// The flags in the low bits of the header word `bits`; what stands above
+    /// them (the data offset, and bits without a meaning) is left out.
     #[inline]
-    pub const fn from_bits(bits: u8) -> Self {
-        Self(bits)
+    pub const fn from_bits(bits: u16) -> Self {
+        Self(bits & 0x1ff)
     }
 
-    /// The header byte that says them.
+    /// As they stand in the header's word.
     #[inline]
-    pub const fn bits(self) -> u8 {
+    pub const fn bits(self) -> u16 {
         self.0
     }
 
@@ -106,6 +112,12 @@ impl Flags {
     #[inline]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
+    }
+
+    /// Those that are in `other` too.
+    #[inline]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     /// Whether none is set.
@@ -161,6 +173,12 @@ impl Flags {
     pub const fn has_cwr(self) -> bool {
         self.contains(Self::CWR)
     }
+
+    /// Whether AE is set.
+    #[inline]
+    pub const fn has_ae(self) -> bool {
+        self.contains(Self::AE)
+    }
 }
 
 impl BitOr for Flags {
@@ -180,7 +198,7 @@ impl BitOrAssign for Flags {
 
 impl fmt::Debug for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMES: [&str; 8] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"];
+        const NAMES: [&str; 9] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "AE"];
         if self.is_empty() {
             return f.write_str("NONE");
         }
@@ -200,10 +218,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_eight_control_bits_are_kept_and_named() {
-        for bits in 0..=255u8 {
-            assert_eq!(Flags::from_bits(bits).bits(), bits, "no bit is dropped");
+    fn all_nine_control_bits_are_kept_and_named() {
+        for bits in 0..=u16::MAX {
+            let kept = bits & 0x1ff;
+            assert_eq!(Flags::from_bits(bits).bits(), kept, "those, and no others");
         }
+        assert_eq!(format!("{:?}", Flags::AE | Flags::ACK), "ACK|AE");
         let flags = Flags::SYN | Flags::ECE | Flags::CWR;
         assert_eq!(
             format!("{flags:?}"),

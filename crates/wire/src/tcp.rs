@@ -8,7 +8,7 @@ use crate::frame::macs;
 use crate::ip::IpPacket;
 use crate::segment::TCP_HEADER;
 use crate::{
-    ETHERNET_HEADER, Flags, Frame, Packet, Segment, TcpOptions, be16, be32, checksum, options, protocol,
+    ETHERNET_HEADER, Ecn, Flags, Frame, Packet, Segment, TcpOptions, be16, be32, checksum, options, protocol,
 };
 
 /// Verifies and takes apart the TCP segment that `packet` carries in the frame
@@ -45,9 +45,10 @@ pub(crate) fn parse(
                     dst_port: be16(header, 2),
                     seq: SeqNum(be32(header, 4)),
                     ack: SeqNum(be32(header, 8)),
-                    flags: Flags::from_bits(header[13]),
+                    flags: Flags::from_bits(be16(header, 12)),
                     window: be16(header, 14),
                     urgent: be16(header, 18),
+                    ecn: Ecn::from_bits(ip.ecn),
                     options,
                 },
                 payload: payload.start + header_len..payload.end,

@@ -6,15 +6,17 @@ use common::*;
 use core::net::IpAddr;
 use crore_base::{DropReason, RxChecksum};
 use crore_wire::{
-    ETHERNET_HEADER, Frame, IpEmit, Packet, Segment, TcpOptions, TxChecksum, emit_tcp, parse, parse_plain,
-    tcp_headers_len,
+    ETHERNET_HEADER, Ecn, Frame, IpEmit, Packet, Segment, TcpOptions, TxChecksum, emit_tcp, parse,
+    parse_plain, tcp_headers_len,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 use smoltcp::wire::{Ipv4Packet, Ipv6Packet, TcpPacket};
 
-/// `segment` as a receiver sees it: without the SACK blocks that had no room.
-fn as_sent(mut segment: Segment) -> Segment {
+/// `segment` as a receiver sees it: without the SACK blocks that had no room,
+/// and with the ECN field of its IP header.
+fn as_sent(mut segment: Segment, ip: &IpEmit) -> Segment {
+    segment.ecn = Ecn::from_bits(ip.ecn);
     let mut alone = segment.options;
     alone.sack = crore_wire::SackBlocks::new();
     let room = segment.options.encoded_len() - alone.encoded_len();
@@ -46,7 +48,7 @@ proptest! {
         let len = frame.len();
         frame.resize(len + padding, 0x5a);
         let (info, read, range) = take_tcp(parse(&frame, RxChecksum::Unknown).expect("a valid frame"));
-        prop_assert_eq!(read, as_sent(segment));
+        prop_assert_eq!(read, as_sent(segment, &ip));
         prop_assert_eq!((info.src, info.dst, info.hop_limit, info.ecn), (ip.src, ip.dst, ip.hop_limit, ip.ecn));
         prop_assert_eq!(usize::from(info.header_len), ip.header_len());
         prop_assert_eq!(&frame[range.clone()], &payload[..], "padding stays out");
@@ -120,7 +122,7 @@ proptest! {
         prop_assert_eq!(parse(&partial, RxChecksum::Bad), Err(DropReason::PartialTcpChecksum), "also when the NIC noticed");
         for vouched in [RxChecksum::Good, RxChecksum::Partial] {
             let (_, read, _) = take_tcp(parse(&partial, vouched).expect("the NIC vouches for it"));
-            prop_assert_eq!(read, as_sent(segment));
+            prop_assert_eq!(read, as_sent(segment, &ip));
         }
         let mut wrong = complete;
         let at = ETHERNET_HEADER + ip.header_len();
@@ -169,7 +171,7 @@ fn every_combination_of_options_reads_back_at_odd_and_even_payloads() {
             for payload in [&b""[..], b"x", b"xy", b"xyz"] {
                 let frame = tcp_frame(ip, &segment, payload, TxChecksum::Software);
                 let (_, read, range) = take_tcp(parse(&frame, RxChecksum::Unknown).expect("valid"));
-                assert_eq!(read, as_sent(segment), "{options:?}");
+                assert_eq!(read, as_sent(segment, &ip), "{options:?}");
                 assert_eq!(&frame[range], payload, "{options:?}");
             }
         }

@@ -105,7 +105,7 @@ fn segment(lone: &Lone, flags: u8, seq: i32, ack: i32, window: u16, options: &Op
     Segment {
         seq: at(expected, seq),
         ack: at(una, ack),
-        flags: Flags::from_bits(flags),
+        flags: Flags::from_bits(flags.into()),
         window,
         options: TcpOptions {
             mss: options.mss,

@@ -268,7 +268,7 @@ fn what_lies_beyond_the_window_is_answered_and_dropped() {
 #[test]
 fn every_flag_combination_at_every_place_is_survived() {
     for state in STATES {
-        for bits in 0..=255u8 {
+        for bits in 0..=0x1ffu16 {
             for seq in [0, 1, 2, 3, 9_999, 10_001, 1 << 31] {
                 for ack in [0, 1, 2, 3, 1 << 31] {
                     for payload in [&b""[..], b"x", &[7; 1_400]] {

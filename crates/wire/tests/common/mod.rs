@@ -41,7 +41,7 @@ pub fn options() -> impl Strategy<Value = TcpOptions> {
 }
 
 pub fn segment() -> impl Strategy<Value = Segment> {
-    let numbers = any::<(u16, u16, u32, u32, u8, u16, u16)>();
+    let numbers = any::<(u16, u16, u32, u32, u16, u16, u16)>();
     (numbers, options()).prop_map(
         |((src_port, dst_port, seq, ack, flags, window, urgent), options)| Segment {
             src_port,
@@ -52,6 +52,7 @@ pub fn segment() -> impl Strategy<Value = Segment> {
             window,
             urgent,
             options,
+            ..Segment::default()
         },
     )
 }
