@@ -1,6 +1,7 @@
 //! What a stack counts. Plain numbers, read by whoever reports them.
 
 use crore_base::DropCounters;
+use crore_tcp::Stats;
 
 /// Totals since the stack was made.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +36,13 @@ pub struct Counters {
     pub retransmits: u64,
     /// Keepalive probes sent, by those connections that have ended or were parked.
     pub keepalives: u64,
+    /// Connections that agreed on explicit congestion notification.
+    pub ecn_agreed: u64,
+    /// Data segments that came marked by a congested router, of those
+    /// connections that have ended.
+    pub ce_in: u64,
+    /// Acknowledgments that told of marked segments of ours, likewise.
+    pub ece_in: u64,
     /// ARP, neighbour discovery and ICMP packets received for this host.
     pub control_in: u64,
     /// ARP, neighbour discovery and ICMP packets sent.
@@ -72,6 +80,14 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// A connection ends, or is put away: what it counted is not forgotten.
+    pub(crate) fn take_over(&mut self, stats: &Stats) {
+        self.retransmits += u64::from(stats.retransmits);
+        self.keepalives += u64::from(stats.keepalives);
+        self.ce_in += u64::from(stats.ce_received);
+        self.ece_in += u64::from(stats.ece_received);
+    }
+
     /// Adds what another shard has counted. The peaks of all shards together are
     /// at least as high as the peak of their sum.
     pub fn merge(&mut self, other: &Self) {
@@ -91,6 +107,9 @@ impl Counters {
             resets_out,
             retransmits,
             keepalives,
+            ecn_agreed,
+            ce_in,
+            ece_in,
             control_in,
             control_out,
             reassembled,
@@ -122,6 +141,9 @@ impl Counters {
         self.resets_out += resets_out;
         self.retransmits += retransmits;
         self.keepalives += keepalives;
+        self.ecn_agreed += ecn_agreed;
+        self.ce_in += ce_in;
+        self.ece_in += ece_in;
         self.control_in += control_in;
         self.control_out += control_out;
         self.reassembled += reassembled;

@@ -111,7 +111,11 @@ impl Stack {
             return Err(DropReason::HandshakeReset);
         }
         if flags.has_syn() && !flags.has_ack() && segment.seq == half.irs() {
-            let owed = self.owe_syn_ack(now, &pending.tuple, half, self.tcp.id_of(slot), pending.src_mac);
+            let mut half = *half;
+            if half.on_syn_again(self.tcp.of(slot), segment) {
+                self.slots.renew_half_open(slot, half);
+            }
+            let owed = self.owe_syn_ack(now, &pending.tuple, &half, self.tcp.id_of(slot), pending.src_mac);
             return Err(if owed {
                 DropReason::Duplicate
             } else {

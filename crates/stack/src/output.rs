@@ -159,7 +159,7 @@ impl Stack {
                 src: active.tuple.local_addr,
                 dst: active.tuple.remote_addr,
                 hop_limit: self.config.hop_limit,
-                ecn: 0,
+                ecn: plan.segment.ecn.bits(),
                 ident: self.ip_ident,
             };
             let payload_len = usize::from(plan.payload_len);

@@ -8,7 +8,7 @@
 //! its sender repeats) or remembered (a wish of the application), never lost.
 
 use crore_base::{Duration, FourTuple, Instant};
-use crore_tcp::{Connection, HalfOpen, State};
+use crore_tcp::{Connection, EcnMode, HalfOpen, State};
 use crore_wire::Segment;
 
 use crate::pool::Active;
@@ -123,6 +123,7 @@ impl Stack {
         let listener = ListenerId(half.tag());
         self.listeners.handshake_ended(listener);
         self.counters.accepted += 1;
+        self.counters.ecn_agreed += u64::from(half.ecn() != EcnMode::Off);
         self.ended.push_back(Event::Opened {
             conn: self.slots.id(slot),
             listener: Some(listener),
@@ -174,9 +175,7 @@ impl Stack {
         debug_assert_eq!(active.charged, 0, "nothing is held, so nothing is charged");
         self.received_held -= u64::from(active.charged);
         debug_assert!(!active.orphan, "an orphan is not quiet");
-        let stats = active.conn.stats();
-        self.counters.retransmits += u64::from(stats.retransmits);
-        self.counters.keepalives += u64::from(stats.keepalives);
+        self.counters.take_over(&active.conn.stats());
         self.timers.cancel(index);
         self.slots.park(index, parked);
         self.counters.parked += 1;

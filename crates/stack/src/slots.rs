@@ -108,6 +108,14 @@ impl Slots {
         Some(half)
     }
 
+    /// What the handshake at `slot` has settled has changed; how often its SYN-ACK
+    /// was sent has not.
+    pub(crate) fn renew_half_open(&mut self, slot: u32, half: HalfOpen) {
+        if let Some(record) = self.records.get_mut(slot as usize) {
+            record.set_half_open(half);
+        }
+    }
+
     fn unlink_half_open(&mut self, slot: u32, half: &HalfOpen) {
         self.handshakes[list_of(half)].remove(&mut self.records, slot);
     }

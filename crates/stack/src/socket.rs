@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use crore_base::{FourTuple, Instant, SeqNum};
 use crore_netbuf::Chunk;
-use crore_tcp::{Connection, Path, Read, ReadError, State, WriteError};
+use crore_tcp::{Connection, EcnMode, Path, Read, ReadError, State, WriteError};
 
 use crate::pool::Active;
 use crate::ports::Candidate;
@@ -276,6 +276,7 @@ impl Stack {
     fn on_connected(&mut self, index: u32) -> Option<Event> {
         let active = self.slots.pool.get_mut(index)?;
         let (slot, listener) = (active.slot, active.listener);
+        self.counters.ecn_agreed += u64::from(active.conn.ecn() != EcnMode::Off);
         if core::mem::take(&mut active.half_open)
             && let Some(listener) = listener
         {

@@ -340,9 +340,7 @@ impl Stack {
         let mut listener = half.map(|half| ListenerId(half.tag()));
         if let Some(active) = active {
             self.received_held -= u64::from(active.charged);
-            let stats = active.conn.stats();
-            self.counters.retransmits += u64::from(stats.retransmits);
-            self.counters.keepalives += u64::from(stats.keepalives);
+            self.counters.take_over(&active.conn.stats());
             self.orphans -= u32::from(active.orphan);
             if active.half_open {
                 listener = active.listener;

@@ -5,6 +5,8 @@ use crore_wire::OptionOrder;
 
 use crate::Keepalive;
 
+use crate::EcnPolicy;
+
 /// The smallest segment size that is ever used for sending, whatever a peer or
 /// a router claims, in bytes: options may take 40 of it, and a peer that asks
 /// for less wants our processor, not our data.
@@ -37,6 +39,9 @@ pub struct Config {
     pub timestamps: bool,
     /// Whether to offer and use selective acknowledgments (RFC 2018). Default true.
     pub sack: bool,
+    /// Whether and how to use explicit congestion notification. Default: accepted
+    /// where the peer offers it (RFC 3168).
+    pub ecn: EcnPolicy,
     /// Whether small segments are sent at once (true), or held while earlier
     /// data is unacknowledged (Nagle's algorithm). Default true.
     pub nodelay: bool,
@@ -106,6 +111,7 @@ impl Default for Config {
             syn_option_order: OptionOrder::Linux,
             timestamps: true,
             sack: true,
+            ecn: EcnPolicy::Passive,
             nodelay: true,
             cork: false,
             initial_window: 10,

@@ -14,8 +14,9 @@ use crore_base::{Duration, Instant, SeqNum, WindowScale};
 use crore_wire::{Flags, Segment, TcpOptions, Timestamps};
 
 use crate::cookie::CookieOptions;
+use crate::ecn::EcnState;
 use crate::park::PARKED_LEN;
-use crate::{Config, Connection, Path, State};
+use crate::{Config, Connection, EcnMode, Path, State};
 
 /// A handshake in SYN-RECEIVED whose SYN-ACK was sent, or is about to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -43,6 +44,8 @@ const SCALING: u8 = 2;
 const TIMESTAMPS: u8 = 4;
 /// Its SYN-ACK is a cookie, or was: when that was sent, nobody remembers.
 const COOKIE: u8 = 8;
+/// ECN was offered and accepted (RFC 3168).
+const ECN: u8 = 16;
 
 impl HalfOpen {
     /// The handshake that `syn` begins (it has SYN, and neither ACK nor RST),
@@ -69,13 +72,29 @@ impl HalfOpen {
         if config.sack && options.sack_permitted {
             half.bits |= SACK;
         }
+        if config.ecn.answer(syn) == EcnMode::Classic {
+            half.bits |= ECN;
+        }
         half
     }
 
+    //= rfc3168#section-6.1.1 (MUST)
+    // A SYN without ECN, be it besides one with it, means that there is to be none.
+    /// The SYN came again, as `syn`. Whether that changes anything.
+    pub fn on_syn_again(&mut self, config: &Config, syn: &Segment) -> bool {
+        let gives_up = self.bits & ECN != 0 && config.ecn.answer(syn) != EcnMode::Classic;
+        if gives_up {
+            self.bits &= !ECN;
+        }
+        gives_up
+    }
+
     /// The same handshake with nothing but what its cookie will bring back; see
-    /// [`crate::SynCookies`]. Scaling and SACK need timestamps to ride on.
+    /// [`crate::SynCookies`]. Scaling and SACK need timestamps to ride on. ECN
+    /// would make those coarser yet, for a moment of need: it is given up.
     pub(crate) fn into_cookie(mut self) -> Self {
         self.bits |= COOKIE;
+        self.bits &= !ECN;
         if self.bits & TIMESTAMPS == 0 {
             self.bits &= !(SCALING | SACK);
         }
@@ -223,7 +242,7 @@ impl HalfOpen {
         Segment {
             seq: self.iss(),
             ack: self.irs() + 1,
-            flags: Flags::SYN | Flags::ACK,
+            flags: Flags::SYN | Flags::ACK | self.ecn().syn_ack_flags(),
             window: config.receive_limit().min(0xffff) as u16,
             options: TcpOptions {
                 mss: Some(config.segment_limit(path.mss)),
@@ -252,6 +271,7 @@ impl HalfOpen {
         let promised = u32::from(connection.rcv.offer_on_syn());
         connection.rcv.synchronize(self.irs(), promised);
         connection.set_peer_mss(self.named_mss());
+        connection.ecn = EcnState::new(terms.ecn, self.iss());
         connection
             .snd
             .set_window(self.irs(), self.iss(), u32::from(self.window));
@@ -262,6 +282,15 @@ impl HalfOpen {
             connection.rtt.resume_timing(self.iss() + 1, sent);
         }
         connection
+    }
+
+    /// What was agreed on about ECN.
+    pub const fn ecn(&self) -> EcnMode {
+        if self.bits & ECN != 0 {
+            EcnMode::Classic
+        } else {
+            EcnMode::Off
+        }
     }
 
     /// What both ends have agreed on.
@@ -275,6 +304,7 @@ impl HalfOpen {
                 (WindowScale::ZERO, WindowScale::ZERO)
             },
             sack: with(SACK),
+            ecn: self.ecn(),
             timestamps: with(TIMESTAMPS).then_some(self.ts_recent),
         }
     }
@@ -292,6 +322,7 @@ pub(crate) struct Terms {
     /// The peer's, and ours.
     pub(crate) scales: (WindowScale, WindowScale),
     pub(crate) sack: bool,
+    pub(crate) ecn: EcnMode,
     /// The peer's last timestamp, if both ends use them.
     pub(crate) timestamps: Option<u32>,
 }

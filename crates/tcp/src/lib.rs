@@ -17,7 +17,7 @@
 //! Read first: RFC 9293. Then, where they apply: RFC 5681 and 6582 (congestion,
 //! recovery), 6298 (timer), 7323 (timestamps, window scale), 2018 and 6675
 //! (SACK), 5961 (blind attacks), 6528 (initial sequence numbers), 4987 (SYN
-//! floods), 6191 and 1337 (TIME-WAIT), 5927 (ICMP).
+//! floods), 3168 (ECN), 6191 and 1337 (TIME-WAIT), 5927 (ICMP).
 //!
 //! Always true: nothing that comes from the wire and nothing that the
 //! application does out of turn makes this crate panic or grow without a bound.
@@ -28,6 +28,7 @@ mod config;
 mod congestion;
 mod connection;
 mod cookie;
+mod ecn;
 mod event;
 mod half_open;
 mod isn;
@@ -46,6 +47,7 @@ mod timestamps;
 pub use config::{Config, CongestionKind, Path};
 pub use connection::{Connection, Disposition, Plan, Read, ReadError, WriteError};
 pub use cookie::SynCookies;
+pub use ecn::{EcnMode, EcnPolicy};
 pub use event::{CloseReason, Event, Unreachable};
 pub use half_open::HalfOpen;
 pub use isn::IsnGenerator;

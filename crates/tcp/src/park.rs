@@ -5,7 +5,7 @@
 //!
 //! A connection on which nothing is in flight, unread, out of order or owed is
 //! *parked*: what RFC 9293 and RFC 7323 need to go on is kept exactly, the
-//! round-trip time to a part in two thousand, its variation to a part in 128,
+//! round-trip time to a part in 64, its variation to a part in 128,
 //! moments to 67 ms. The congestion window starts anew, as after any idle time,
 //! but never larger than it was, and slow start ends where a loss last said so,
 //! or a little before.
@@ -20,6 +20,7 @@ use std::rc::Rc;
 use crore_base::{Duration, Instant, SeqNum, WindowScale};
 
 use crate::congestion::{Congestion, initial_window};
+use crate::ecn::EcnState;
 use crate::{Config, Connection, Path, State};
 
 /// The parked form of a connection, without owner or address. As bytes
@@ -35,7 +36,7 @@ pub struct Parked {
     /// SND.WND in the peer's own units, or in bytes ([`bits::UNSCALED`]).
     snd_wnd: u16,
     mss: u16,
-    srtt: ShortTime,
+    srtt: RoundTrip,
     rttvar: Variation,
     /// The peer's window scale, and ours in the upper half.
     scales: u8,
@@ -82,6 +83,42 @@ impl ShortTime {
     fn get(self) -> Option<Duration> {
         let micros = u64::from(self.0 & 0xfff) << (self.0 >> Self::MANTISSA);
         (micros > 0).then(|| Duration::from_micros(micros))
+    }
+}
+
+/// SRTT in microseconds as a 7-bit number and a 5-bit exponent, rounded up: to a
+/// part in 64, exact below 128 us. Zero says that there is none. In the last four
+/// bits what is to be remembered of ECN.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(transparent)]
+struct RoundTrip(u16);
+
+impl RoundTrip {
+    const MANTISSA: u32 = 7;
+    const REST: u32 = 4;
+
+    fn of(srtt: Duration) -> Self {
+        let micros = srtt.as_micros().clamp(1, u64::from(u32::MAX));
+        let exponent = (u64::BITS - micros.leading_zeros()).saturating_sub(Self::MANTISSA);
+        let mantissa = micros.div_ceil(1 << exponent);
+        // Rounded up to a power of two: the sum carries into the exponent.
+        let full = u64::from(mantissa >> Self::MANTISSA != 0);
+        let (exponent, mantissa) = (u64::from(exponent) + full, mantissa >> full);
+        Self(((exponent << Self::MANTISSA | mantissa) << Self::REST) as u16)
+    }
+
+    fn get(self) -> Option<Duration> {
+        let time = u64::from(self.0 >> Self::REST);
+        let micros = (time & ((1 << Self::MANTISSA) - 1)) << (time >> Self::MANTISSA);
+        (micros > 0).then(|| Duration::from_micros(micros))
+    }
+
+    fn with_rest(self, rest: u8) -> Self {
+        Self(self.0 >> Self::REST << Self::REST | u16::from(rest))
+    }
+
+    fn rest(self) -> u8 {
+        self.0 as u8 & ((1 << Self::REST) - 1)
     }
 }
 
@@ -242,7 +279,7 @@ impl Parked {
             rcv_wnd: long(16),
             snd_wnd: short(20),
             mss: short(22),
-            srtt: ShortTime(short(24)),
+            srtt: RoundTrip(short(24)),
             rttvar: Variation(short(26)),
             scales: bytes[28],
             bits: bytes[29],
@@ -278,8 +315,8 @@ impl Connection {
             .iter()
             .fold(0, |sum, &(on, bit)| sum | if on { bit } else { 0 });
         let (srtt, rttvar) = match self.rtt.measured() {
-            Some((srtt, rttvar)) => (ShortTime::of(srtt), Variation::of(rttvar)),
-            None if self.syn_lost || self.rtt.is_backed_off() => (ShortTime::default(), Variation::SYN_LOST),
+            Some((srtt, rttvar)) => (RoundTrip::of(srtt), Variation::of(rttvar)),
+            None if self.syn_lost || self.rtt.is_backed_off() => (RoundTrip::default(), Variation::SYN_LOST),
             None => Default::default(),
         };
         Some(Parked {
@@ -291,7 +328,7 @@ impl Connection {
             // Either fits: a scaled window by its origin, an unscaled one came with a SYN.
             snd_wnd: u16::try_from(snd_wnd).unwrap_or(u16::MAX),
             mss: self.mss,
-            srtt,
+            srtt: srtt.with_rest(self.ecn.park()),
             rttvar: rttvar.with_threshold(self.congestion.threshold_segments()),
             scales: shift | self.rcv.scale.shift() << 4,
             bits: state | flags | window << bits::WINDOW_SHIFT,
@@ -324,6 +361,7 @@ impl Connection {
             .snd
             .restore(nxt, scale, window, parked.rcv_nxt(), finished);
         connection.rcv.scale = WindowScale::new(parked.scales >> 4);
+        connection.ecn = EcnState::wake(parked.srtt.rest(), nxt);
         connection
             .rcv
             .restore(parked.rcv_nxt(), parked.rcv_wnd & WINDOW_MASK, peer_finished);

@@ -3,7 +3,7 @@
 //! Read first: RFC 9293 section 3.10.7.1 (CLOSED) and 3.5.2.
 
 use crore_base::SeqNum;
-use crore_wire::{Flags, Segment, TcpOptions};
+use crore_wire::{Flags, Segment};
 
 //= rfc9293#section-3.10.7.1 (MUST)
 // A reset is never answered. Anything else is answered by a reset that the
@@ -28,8 +28,7 @@ pub fn reset_for(seg: &Segment, payload_len: usize) -> Option<Segment> {
         ack,
         flags,
         window: 0,
-        urgent: 0,
-        options: TcpOptions::default(),
+        ..Segment::default()
     })
 }
 

@@ -2,6 +2,8 @@
 
 use crore_base::Duration;
 
+use crate::EcnMode;
+
 /// A snapshot of one connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
@@ -33,6 +35,12 @@ pub struct Stats {
     pub fast_recoveries: u32,
     /// Keepalive probes.
     pub keepalives: u32,
+    /// What was agreed on about explicit congestion notification.
+    pub ecn: EcnMode,
+    /// Data segments that came marked: the network is congested towards here.
+    pub ce_received: u32,
+    /// Acknowledgments that told of marked segments of ours.
+    pub ece_received: u32,
     /// Memory pinned by data.
     pub buffered: Buffered,
 }

@@ -143,7 +143,6 @@ impl Congestion {
 
     /// The network marked a segment that would have been lost otherwise. The
     /// caller sees to it that a window is reduced once.
-    #[allow(dead_code, reason = "no mark is read yet")]
     pub(crate) fn on_ecn(&mut self, _now: Instant, flight: u32) {
         // A mark is never false.
         self.checkpoint = None;

@@ -35,6 +35,9 @@ impl Connection {
             // An old acknowledgment says nothing, but its text may be new.
             return None;
         }
+        if self.ecn.is_echo(seg) && self.ecn.on_echo(ack, self.snd.nxt) {
+            self.congestion.on_ecn(now, self.snd.flight());
+        }
         let was_shut = self.snd.wnd == 0;
         let sack_news = !seg.options.sack.is_empty() && self.on_sack_blocks(seg);
         let window = u32::from(seg.window) << self.snd.scale.shift();
@@ -97,7 +100,9 @@ impl Connection {
             nxt: self.snd.nxt,
             rtt,
             srtt: self.rtt.srtt(),
-            limited,
+            //= rfc3168#section-6.1.2 (MUST)
+            // What tells of a mark lets nothing grow.
+            limited: limited && !self.ecn.is_echo(seg),
             after_timeout: self.recovery.phase == Phase::Resend,
         };
         match self.recovery.phase {
@@ -189,6 +194,7 @@ impl Connection {
             return;
         }
         self.congestion.on_loss(now, self.snd.flight());
+        self.ecn.on_window_reduced(self.snd.nxt);
         let inflation = if self.sack { 0 } else { DUP_THRESH * smss };
         self.recovery.enter_fast(una, self.snd.nxt, inflation);
         self.measure_pipe();

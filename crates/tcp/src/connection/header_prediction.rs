@@ -9,7 +9,7 @@
 
 use crore_base::Instant;
 use crore_netbuf::Chunk;
-use crore_wire::{Flags, Segment};
+use crore_wire::Segment;
 
 use super::Connection;
 use crate::State;
@@ -20,7 +20,7 @@ impl Connection {
     /// Whether `seg`, with so many bytes of text, is the one to be expected.
     #[inline]
     pub(super) fn expects(&self, seg: &Segment, text_len: usize) -> bool {
-        let Segment { seq, ack, flags, .. } = *seg;
+        let Segment { seq, ack, .. } = *seg;
         let snd = &self.snd;
         let stamp_is_fine = match seg.options.timestamps {
             Some(timestamps) => !self.ts.enabled || !is_older(timestamps.value, self.ts.recent()),
@@ -30,7 +30,7 @@ impl Connection {
         let says_something = text_len > 0 || ack != snd.una;
         self.state == State::Established
             && !self.released
-            && flags.without(Flags::PSH) == Flags::ACK
+            && self.ecn.expects(seg)
             && self.rcv.expects(seq, text_len)
             && stamp_is_fine
             && ack.at_or_after(snd.una)

@@ -4,7 +4,7 @@
 //! order, `header_prediction.rs` the short way for the usual segment, `handshake.rs` the SYN states, `acknowledgment.rs` what an ACK means,
 //! `transmit.rs` how a segment is planned and committed, `pick.rs` which data
 //! goes into it, `timers.rs` what time brings, `patience.rs` how long it is waited for, `app.rs` the application's verbs,
-//! `owed.rs` what is to be paid.
+//! `owed.rs` what is to be paid; `../ecn.rs` what congestion marks mean.
 //!
 //! Always true (checked by [`Connection::assert_invariants`]): the sequence
 //! spaces are in order; a retransmission timer runs whenever something is
@@ -26,6 +26,7 @@ use std::rc::Rc;
 use crore_base::{DropReason, Instant, SeqNum};
 
 use crate::congestion::Congestion;
+use crate::ecn::EcnState;
 use crate::event::PendingEvents;
 use crate::receive::ReceiveSpace;
 use crate::recovery::{LossRecovery, Phase};
@@ -33,7 +34,7 @@ use crate::rtt::RttEstimator;
 use crate::sack::SackScoreboard;
 use crate::send::SendSpace;
 use crate::timestamps::TimestampState;
-use crate::{Buffered, CloseReason, Config, Event, Path, State, Stats, Unreachable};
+use crate::{Buffered, CloseReason, Config, EcnMode, Event, Path, State, Stats, Unreachable};
 
 pub use app::{Read, ReadError, WriteError};
 use owed::Owed;
@@ -83,6 +84,7 @@ pub struct Connection {
     pub(crate) ts: TimestampState,
     pub(crate) rtt: RttEstimator,
     pub(crate) congestion: Congestion,
+    pub(crate) ecn: EcnState,
     recovery: LossRecovery,
     scoreboard: SackScoreboard,
     path: Path,
@@ -149,6 +151,7 @@ impl Connection {
             ts: TimestampState::new(ts_offset),
             rtt,
             congestion: Congestion::new(config.congestion, 1, 1),
+            ecn: EcnState::OFF,
             recovery: LossRecovery::new(iss),
             scoreboard: SackScoreboard::new(),
             path,
@@ -190,6 +193,11 @@ impl Connection {
         self.state == State::Closed && self.owed.is_empty() && self.events.end_was_told()
     }
 
+    /// What was agreed on about explicit congestion notification.
+    pub const fn ecn(&self) -> EcnMode {
+        self.ecn.mode()
+    }
+
     /// SND.NXT: the next sequence number that will be used.
     pub const fn snd_nxt(&self) -> SeqNum {
         self.snd.nxt
@@ -229,6 +237,9 @@ impl Connection {
             timeouts: self.counts.timeouts,
             fast_recoveries: self.counts.fast_recoveries,
             keepalives: self.counts.keepalives,
+            ecn: self.ecn.mode(),
+            ce_received: self.ecn.ce_received,
+            ece_received: self.ecn.ece_received,
             buffered: Buffered {
                 send: self.snd.footprint(),
                 receive,

@@ -47,11 +47,13 @@ impl Connection {
         if self.state == State::SynReceived && seq == self.rcv.irs && flags.has_syn() && !flags.has_rst() {
             if !flags.has_ack() {
                 // The peer's SYN again: our SYN-ACK was lost, or is late.
+                self.on_syn_again(seg);
                 self.owed.add(Owed::SYN);
                 return Some(DropReason::Duplicate);
             }
             // The SYNs had crossed, and this is the peer's second one (RFC 9293
             // figure 8); its number is behind us, its ACK is not.
+            self.on_syn_again(seg);
             flags = flags.without(Flags::SYN);
             seq += 1;
             self.owed.add(Owed::ACK);
@@ -87,6 +89,9 @@ impl Connection {
         };
         if dropped.is_some() || len == 0 {
             return dropped;
+        }
+        if !payload.is_empty() {
+            self.ecn.on_data(seg);
         }
         //= rfc9293#section-3.8.5 (MUST)
         // Urgent data is data: it is delivered in line, and the pointer ignored.

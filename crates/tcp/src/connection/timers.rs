@@ -171,6 +171,7 @@ impl Connection {
         if self.snd.wnd > 0 {
             self.congestion
                 .on_timeout(now, self.snd.flight(), self.retries == 1);
+            self.ecn.on_window_reduced(self.snd.nxt);
         }
         self.scoreboard.clear();
         self.recovery.enter_resend(self.snd.una, self.snd.nxt);

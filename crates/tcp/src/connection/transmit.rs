@@ -5,7 +5,7 @@
 //! bare acknowledgments.
 
 use crore_base::{Instant, SeqNum};
-use crore_wire::{Flags, OptionOrder, SackBlocks, Segment, TcpOptions, Timestamps};
+use crore_wire::{Ecn, Flags, OptionOrder, SackBlocks, Segment, TcpOptions, Timestamps};
 
 use super::pick::{Pick, Why};
 use super::{Connection, Owed, TIMESTAMPS_LEN};
@@ -31,6 +31,7 @@ struct Shape {
     seq: SeqNum,
     flags: Flags,
     payload_len: u16,
+    ecn: Ecn,
     what: What,
 }
 
@@ -123,6 +124,7 @@ impl Connection {
                 self.rtt.on_sent(end, now);
                 self.snd.nxt = end;
                 self.recovery.resend = end;
+                self.ecn.new_data_sent();
             }
             Why::Head => {
                 self.recovery.head_owed = false;
@@ -170,9 +172,10 @@ impl Connection {
             ..TcpOptions::default()
         };
         let (flags, ack) = if answers {
-            (Flags::SYN | Flags::ACK, self.rcv.nxt)
+            let agreed = self.ecn.mode().syn_ack_flags();
+            (Flags::SYN | Flags::ACK | agreed, self.rcv.nxt)
         } else {
-            (Flags::SYN, SeqNum(0))
+            (Flags::SYN | config.ecn.offer(self.syn_lost), SeqNum(0))
         };
         Plan {
             segment: Segment {
@@ -211,9 +214,15 @@ impl Connection {
         if fin {
             flags |= Flags::FIN;
         }
+        let mut ecn = Ecn::NotEct;
+        if why == Why::New && len > 0 {
+            let (mark, cwr) = self.ecn.on_new_data();
+            (ecn, flags) = (mark, flags | cwr);
+        }
         Some(Shape {
             seq,
             flags,
+            ecn,
             payload_len: len as u16,
             what: What::Data(why),
         })
@@ -233,6 +242,7 @@ impl Connection {
         Some(Shape {
             seq,
             flags: Flags::ACK,
+            ecn: Ecn::NotEct,
             payload_len: 0,
             what,
         })
@@ -249,9 +259,10 @@ impl Connection {
                 dst_port: 0,
                 seq: shape.seq,
                 ack: self.rcv.nxt,
-                flags: shape.flags,
+                flags: shape.flags | self.ecn.echo(),
                 window,
                 urgent: 0,
+                ecn: shape.ecn,
                 options: TcpOptions {
                     mss: None,
                     window_scale: None,

@@ -10,9 +10,10 @@
 use crore_base::Instant;
 use crore_wire::Segment;
 
-use super::{Parked, ShortTime, Stamp, Variation, bits, small_window};
+use super::{Parked, RoundTrip, Stamp, Variation, bits, small_window};
 use crate::congestion::Congestion;
 use crate::connection::{peer_mss, smss_of};
+use crate::ecn::EcnState;
 use crate::half_open::Terms;
 use crate::receive::ReceiveSpace;
 use crate::rtt::RttEstimator;
@@ -42,9 +43,11 @@ impl HalfOpen {
         let Terms {
             scales: (theirs, ours),
             sack,
+            ecn,
             timestamps,
             ..
         } = self.terms(config);
+        let ecn = EcnState::new(ecn, self.iss());
         let mut rtt = RttEstimator::new(config.rto_initial, config.rto_min, config.rto_max);
         if let Some(sent) = self.timed_since(now) {
             rtt.resume_timing(self.iss() + 1, sent);
@@ -71,8 +74,8 @@ impl HalfOpen {
         }
         let window = small_window(congestion.window(), smss, config.initial_window);
         let (srtt, rttvar) = match rtt.measured() {
-            Some((srtt, rttvar)) => (ShortTime::of(srtt), Variation::of(rttvar)),
-            None if syn_lost => (ShortTime::default(), Variation::SYN_LOST),
+            Some((srtt, rttvar)) => (RoundTrip::of(srtt), Variation::of(rttvar)),
+            None if syn_lost => (RoundTrip::default(), Variation::SYN_LOST),
             None => Default::default(),
         };
         let bit = |on, bit| if on { bit } else { 0 };
@@ -84,7 +87,7 @@ impl HalfOpen {
             rcv_wnd: promised,
             snd_wnd: segment.window,
             mss,
-            srtt,
+            srtt: srtt.with_rest(ecn.park()),
             rttvar: rttvar.with_threshold(None),
             scales: theirs.shift() | ours.shift() << 4,
             bits: window << bits::WINDOW_SHIFT

@@ -158,12 +158,13 @@ impl Peer {
 /// Any parked connection that can be: what one field allows depends on others.
 fn any_parked() -> impl Strategy<Value = Parked> {
     let numbers = any::<(u32, u32, u32, u32, u16)>();
-    let windows = (0..=WINDOW_MASK, 0u8..=14, 0u8..=14, MSS_FLOOR..9_000);
+    let ecn = prop::sample::select(vec![0u8, 1, 3, 5, 7]);
+    let windows = (0..=WINDOW_MASK, 0u8..=14, 0u8..=14, ecn, MSS_FLOOR..9_000);
     let times = prop::option::of((1u64..134_000_000, 0u64..134_000_000, 0u32..16));
     let bits = (0u8..4, any::<[bool; 4]>(), 0u8..4);
     (numbers, windows, times, bits).prop_map(|(numbers, windows, times, bits)| {
         let (snd_nxt, rcv_nxt, ts_recent, heard, snd_wnd) = numbers;
-        let (rcv_wnd, theirs, ours, mss) = windows;
+        let (rcv_wnd, theirs, ours, ecn, mss) = windows;
         let (state, [nodelay, sack, unscaled, timestamps], window) = bits;
         // An unscaled window that is a multiple of the scale's unit is a scaled one.
         let unscaled = unscaled && theirs > 0;
@@ -183,7 +184,7 @@ fn any_parked() -> impl Strategy<Value = Parked> {
         let micros = Duration::from_micros;
         let (srtt, rttvar) = match times {
             Some((srtt, rttvar, threshold)) => (
-                ShortTime::of(micros(srtt)),
+                RoundTrip::of(micros(srtt)),
                 Variation::of(micros(rttvar)).with_threshold((threshold > 0).then_some(1 << threshold)),
             ),
             None => Default::default(),
@@ -197,7 +198,7 @@ fn any_parked() -> impl Strategy<Value = Parked> {
             rcv_wnd,
             snd_wnd: if unscaled { snd_wnd | 1 } else { snd_wnd },
             mss,
-            srtt,
+            srtt: srtt.with_rest(ecn),
             rttvar,
             scales: theirs | ours << 4,
             bits: state | flags | window << bits::WINDOW_SHIFT,
@@ -257,6 +258,17 @@ proptest! {
         let kept = ShortTime::of(time).get().expect("it is not zero");
         prop_assert!(kept <= time, "rounded down");
         prop_assert!((time.as_micros() - kept.as_micros()) * 2000 <= micros, "{micros} us became {kept:?}");
+    }
+
+    /// Protects against a time-out that shrinks, or creeps up, by being parked.
+    #[test]
+    fn a_round_trip_is_rounded_up_by_a_part_in_64(micros in 1u64..=u64::from(u32::MAX), rest in 0u8..16) {
+        let time = Duration::from_micros(micros);
+        let short = RoundTrip::of(time).with_rest(rest);
+        let kept = short.get().expect("it is not zero");
+        prop_assert!(kept >= time && kept.as_micros() - micros <= micros / 64, "{micros} us became {kept:?}");
+        prop_assert_eq!(RoundTrip::of(kept).get(), Some(kept), "and stays so");
+        prop_assert_eq!(short.rest(), rest);
     }
 
     /// Protects against a time-out that shrinks by being parked, and a threshold that grows.
@@ -573,22 +585,21 @@ fn any_ending() -> impl Strategy<Value = (Segment, Segment)> {
         any::<bool>(),
         stamps(value),
     );
-    let syn =
-        (any::<u32>(), any::<u16>(), options).prop_map(|(seq, window, (mss, scale, sack, timestamps))| {
-            Segment {
-                seq: SeqNum(seq),
-                flags: Flags::SYN,
-                window,
-                options: TcpOptions {
-                    mss,
-                    window_scale: scale.map(WindowScale::new),
-                    sack_permitted: sack,
-                    timestamps,
-                    ..TcpOptions::default()
-                },
-                ..Segment::default()
-            }
-        });
+    let syn = (any::<u32>(), any::<u16>(), any::<bool>(), options).prop_map(
+        |(seq, window, ecn, (mss, scale, sack, timestamps))| Segment {
+            seq: SeqNum(seq),
+            flags: Flags::SYN | if ecn { Flags::ECE | Flags::CWR } else { Flags::NONE },
+            window,
+            options: TcpOptions {
+                mss,
+                window_scale: scale.map(WindowScale::new),
+                sack_permitted: sack,
+                timestamps,
+                ..TcpOptions::default()
+            },
+            ..Segment::default()
+        },
+    );
     let last = (near.clone(), near, flags, any::<u16>(), stamps(value));
     (syn, last).prop_map(|(syn, (seq, ack, flags, window, timestamps))| {
         let last = Segment {

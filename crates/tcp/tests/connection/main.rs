@@ -5,6 +5,7 @@
 mod chaos;
 mod closing;
 mod dsack;
+mod ecn;
 mod handshake;
 mod hostile;
 mod lone;

@@ -139,6 +139,8 @@ pub struct Pair {
     pub now: Instant,
     pub ends: [End; 2],
     pub fate: Fate,
+    /// What the channel does to a packet's headers on the way.
+    pub on_way: Box<dyn FnMut(&mut Packet)>,
     /// All segments that were sent, lost ones too.
     pub trace: Vec<Packet>,
     /// What became of those that arrived.
@@ -162,6 +164,7 @@ impl Pair {
             now: Instant::from_millis(1_000),
             ends: [End::new(a, 1_000), End::new(b, 500_000)],
             fate: Box::new(|_| vec![DELAY]),
+            on_way: Box::new(|_| {}),
             trace: Vec::new(),
             dispositions: Vec::new(),
             can_send: true,
@@ -342,10 +345,12 @@ impl Pair {
             };
             end.packets += 1;
             let fate = (self.fate)(&packet);
+            let mut carried = packet.clone();
+            (self.on_way)(&mut carried);
             for &delay in &fate {
                 self.serial += 1;
                 self.in_flight
-                    .insert((self.now + delay, self.serial), packet.clone());
+                    .insert((self.now + delay, self.serial), carried.clone());
             }
             packet.copies = fate.len();
             self.trace.push(packet);
