@@ -47,6 +47,9 @@ struct Stats {
     resets_in: u64,
     resets_out: u64,
     retransmits: u64,
+    ecn_agreed: u64,
+    ce_in: u64,
+    ece_in: u64,
     drops: BTreeMap<&'static str, u64>,
 }
 
@@ -70,6 +73,9 @@ impl Stats {
             all.resets_in += counters.resets_in;
             all.resets_out += counters.resets_out;
             all.retransmits += counters.retransmits;
+            all.ecn_agreed += counters.ecn_agreed;
+            all.ce_in += counters.ce_in;
+            all.ece_in += counters.ece_in;
             all.add_drops(&counters.drops);
         }
         all

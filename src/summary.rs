@@ -92,6 +92,11 @@ pub(crate) struct Summary {
     cookies_sent: u64,
     cookies_accepted: u64,
     retransmits: u64,
+    /// Connections that agreed on ECN, marked segments that came, and acknowledgments
+    /// that told of marked segments of ours.
+    ecn_agreed: u64,
+    ce_in: u64,
+    ece_in: u64,
     tx_dry: u64,
     drops: BTreeMap<&'static str, u64>,
     hints: Vec<String>,
@@ -174,6 +179,9 @@ impl Summary {
             cookies_sent: counters.cookies_sent,
             cookies_accepted: counters.cookies_accepted,
             retransmits: counters.retransmits,
+            ecn_agreed: counters.ecn_agreed,
+            ce_in: counters.ce_in,
+            ece_in: counters.ece_in,
             tx_dry: counters.tx_dry,
             drops: named(&counters.drops),
             hints,
@@ -398,6 +406,8 @@ struct FaultDirection {
     reordered: u64,
     corrupted: u64,
     queue_full: u64,
+    marked: u64,
+    bleached: u64,
     overflowed: u64,
 }
 
@@ -410,6 +420,8 @@ impl FaultSummary {
                              reordered,
                              corrupted,
                              queue_full,
+                             marked,
+                             bleached,
                              overflowed,
                              passed: _,
                          }| {
@@ -420,6 +432,8 @@ impl FaultSummary {
                 reordered,
                 corrupted,
                 queue_full,
+                marked,
+                bleached,
                 overflowed,
             }
         };

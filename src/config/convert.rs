@@ -5,9 +5,9 @@ use std::time::Duration as StdDuration;
 use crore_base::Duration;
 use crore_nic::fault;
 use crore_stack::{CookiePolicy, FragmentLimits, StackConfig};
-use crore_tcp::{CongestionKind, Keepalive};
+use crore_tcp::{CongestionKind, EcnPolicy, Keepalive};
 
-use super::keys::{Config, CongestionControl, FaultDirection, Faults, SynCookies, Tcp};
+use super::keys::{Config, CongestionControl, EcnWords, FaultDirection, Faults, SynCookies, Tcp};
 
 impl Config {
     /// How many shards there are: as many as cores were named.
@@ -105,6 +105,11 @@ impl Tcp {
             syn_option_order: crore_wire::OptionOrder::default(),
             timestamps: self.timestamps,
             sack: self.sack,
+            ecn: match self.ecn {
+                EcnWords::Off => EcnPolicy::Off,
+                EcnWords::Passive => EcnPolicy::Passive,
+                EcnWords::On => EcnPolicy::On,
+            },
             nodelay: self.nodelay,
             initial_window: self.initial_window,
             rto_initial: Duration::from_millis(self.rto_initial_ms),
@@ -160,6 +165,8 @@ impl Faults {
             duplicate: self.duplicate,
             reorder: self.reorder,
             corrupt: self.corrupt,
+            mark: self.mark,
+            bleach: self.bleach,
             delay: Duration::from_millis(self.delay_ms),
             jitter: Duration::from_millis(self.jitter_ms),
             bursts: fault::Bursts {

@@ -124,6 +124,18 @@ words! {
 }
 
 words! {
+    /// Whether explicit congestion notification is used.
+    EcnWords {
+        /// Never.
+        Off = "off",
+        /// Where the peer offers it.
+        Passive = "passive",
+        /// It is offered, and accepted.
+        On = "on",
+    }
+}
+
+words! {
     /// When a SYN is answered by a cookie.
     SynCookies {
         /// Never.
@@ -232,6 +244,8 @@ section! {
         timestamps: bool = true, "", Words("true, false");
         /// Offer selective acknowledgments (RFC 2018).
         sack: bool = true, "", Words("true, false");
+        /// Explicit congestion notification (RFC 3168): a congested router marks segments instead of dropping them. `passive`: accepted where the peer offers it; `on`: offered too.
+        ecn: EcnWords = EcnWords::Passive, "", OneOf(EcnWords::WORDS);
         /// Send small segments at once instead of waiting for outstanding data (Nagle's algorithm off).
         nodelay: bool = true, "", Words("true, false");
         /// The congestion window at the start of a connection (RFC 6928). For segments above 1460 bytes it is fewer of them: so many times 1460 bytes, but two at least.
@@ -352,6 +366,10 @@ section! {
         reorder: f64 = 0.0, "probability", Real(0.0, 1.0);
         /// The chance that a bit of a frame is flipped.
         corrupt: f64 = 0.0, "probability", Real(0.0, 1.0);
+        /// The chance that a packet that can be marked (ECT) is marked as by a congested router.
+        mark: f64 = 0.0, "probability", Real(0.0, 1.0);
+        /// The chance that a packet's ECN field is wiped.
+        bleach: f64 = 0.0, "probability", Real(0.0, 1.0);
         /// How much longer every frame takes.
         delay_ms: u64 = 0, "ms", Whole(0, 10_000);
         /// The most that is added to the delay at random.
@@ -383,6 +401,8 @@ impl Faults {
             self.duplicate,
             self.reorder,
             self.corrupt,
+            self.mark,
+            self.bleach,
             self.burst_enter,
         ];
         let numbers = [self.delay_ms, self.jitter_ms, self.rate_kbit_per_second];

@@ -1,5 +1,5 @@
-//! A NIC that loses, doubles, reorders, corrupts and delays, and that can be a
-//! way with a narrowest place ([`Bottleneck`]) and losses that come together
+//! A NIC that loses, doubles, reorders, corrupts, delays and marks, and that can be
+//! a way with a narrowest place ([`Bottleneck`]) and losses that come together
 //! ([`Bursts`]).
 //!
 //! [`FaultNic`] works around any [`Nic`], in either direction. Checksum
@@ -20,6 +20,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use crore_base::{Duration, Instant, RxChecksum};
 use crore_netbuf::Chunk;
 
+use crate::ecn;
 use crate::nic::{BURST, Capabilities, Nic, RxFrame, TxMeta};
 use crate::prng::Prng;
 
@@ -65,6 +66,11 @@ pub struct Faults {
     pub reorder: f64,
     /// That one byte of a frame is changed.
     pub corrupt: f64,
+    /// That a packet that can be marked (ECT) is marked as by a congested router.
+    pub mark: f64,
+    /// That a packet's ECN field is wiped, as by a middlebox that takes it for
+    /// something else.
+    pub bleach: f64,
     /// By which every frame is delayed.
     pub delay: Duration,
     /// By up to which every frame is delayed in addition.
@@ -107,6 +113,10 @@ pub struct FaultCounts {
     pub corrupted: u64,
     /// Frames (or copies) that the queue before the bottleneck had no room for.
     pub queue_full: u64,
+    /// Packets marked.
+    pub marked: u64,
+    /// Packets whose ECN field was not empty, and was wiped.
+    pub bleached: u64,
     /// Frames (or copies) thrown away because as many as allowed were held.
     pub overflowed: u64,
     /// Frames (and copies) passed on.
@@ -130,6 +140,8 @@ impl FaultCounts {
             reordered,
             corrupted,
             queue_full,
+            marked,
+            bleached,
             overflowed,
             passed,
         } = other;
@@ -139,6 +151,8 @@ impl FaultCounts {
         self.reordered += reordered;
         self.corrupted += corrupted;
         self.queue_full += queue_full;
+        self.marked += marked;
+        self.bleached += bleached;
         self.overflowed += overflowed;
         self.passed += passed;
     }
@@ -167,8 +181,8 @@ impl<N: Nic> FaultNic<N> {
         Self {
             scratch: vec![0; ETHERNET_HEADER + usize::from(capabilities.mtu)],
             capabilities,
-            rx: Direction::new(config.rx, Prng::stream(config.seed, 0)),
-            tx: Direction::new(config.tx, Prng::stream(config.seed, 1)),
+            rx: Direction::new(config.rx, config.seed, 0),
+            tx: Direction::new(config.tx, config.seed, 1),
             inner,
             reserved: 0,
             staged: VecDeque::new(),
@@ -309,6 +323,8 @@ impl<N: Nic> Nic for FaultNic<N> {
 struct Direction<M> {
     faults: Faults,
     prng: Prng,
+    /// Of its own for marks, so that what else happens does not depend on them.
+    marking: Prng,
     counts: FaultCounts,
     way: Way,
     held_max: usize,
@@ -318,10 +334,11 @@ struct Direction<M> {
 }
 
 impl<M: Copy + Tag> Direction<M> {
-    fn new(faults: Faults, prng: Prng) -> Self {
+    fn new(faults: Faults, seed: u64, direction: u64) -> Self {
         Self {
             faults,
-            prng,
+            prng: Prng::stream(seed, direction),
+            marking: Prng::stream(seed, 2 + direction),
             counts: FaultCounts::default(),
             way: Way::default(),
             held_max: HELD_MAX,
@@ -332,8 +349,13 @@ impl<M: Copy + Tag> Direction<M> {
     }
 
     /// Draws what becomes of a frame.
-    fn admit(&mut self, now: Instant, frame: Chunk, tag: M) {
+    fn admit(&mut self, now: Instant, mut frame: Chunk, tag: M) {
         self.counts.seen += 1;
+        if self.faults.mark > 0.0 || self.faults.bleach > 0.0 {
+            let marks = self.marking.chance(self.faults.mark);
+            let bleaches = self.marking.chance(self.faults.bleach);
+            frame = ecn::on_way(frame, marks, bleaches, &mut self.counts);
+        }
         let in_burst = self.way.swallows(self.faults.bursts, &mut self.prng);
         if self.prng.chance(self.faults.loss) || in_burst {
             self.counts.lost += 1;

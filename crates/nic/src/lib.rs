@@ -2,12 +2,13 @@
 //!
 //! [`Nic`] is one receive queue and one transmit queue that belong to one
 //! thread: a DPDK port (crate `dpdk`), or here a simulated link under virtual
-//! time ([`sim`]) and a wrapper that loses, doubles, reorders, corrupts and
-//! delays what goes through any of them ([`fault`]).
+//! time ([`sim`]) and a wrapper that loses, doubles, reorders, corrupts, delays
+//! and marks what goes through any of them ([`fault`]).
 //!
 //! Nothing here reads a clock: each call that depends on time is handed `now`.
 #![forbid(unsafe_code)]
 
+mod ecn;
 pub mod fault;
 mod nic;
 pub mod prng;

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use crore_base::{Duration, Instant, MacAddr, RxChecksum};
 use crore_netbuf::Chunk;
 
+use crate::ecn;
 use crate::nic::{BURST, Capabilities, Nic, RxFrame, TxMeta};
 
 /// Frames that wait behind a NIC whose link is full, before [`Nic::reserve`]
@@ -38,6 +39,9 @@ pub struct LinkConfig {
     pub queue_frames: usize,
     /// What becomes of a frame that finds the queue full.
     pub when_full: WhenFull,
+    /// Packets that can be marked (ECT) are, when they have to wait for the line
+    /// for longer than this.
+    pub mark_after: Option<Duration>,
     /// Whether the NICs offer checksum offloads: frames whose checksums were
     /// left to them arrive marked [`RxChecksum::Partial`], as between two
     /// virtio ends.
@@ -53,6 +57,7 @@ impl Default for LinkConfig {
             rate: None,
             queue_frames: 4096,
             when_full: WhenFull::Refuse,
+            mark_after: None,
             checksum_offloads: false,
         }
     }
@@ -97,6 +102,8 @@ pub struct Counters {
     pub received: u64,
     /// Frames that the full link threw away ([`WhenFull::Drop`]).
     pub dropped: u64,
+    /// Packets that were marked because the line was behind ([`LinkConfig::mark_after`]).
+    pub marked: u64,
     /// Frames sent while the link was down.
     pub vanished: u64,
     /// Calls of `reserve` that found no buffer: dry, or the backlog full.
@@ -330,7 +337,7 @@ impl Shared {
     }
 
     /// Puts a frame on its way, or gives it back.
-    fn send(&mut self, from: End, now: Instant, frame: RxFrame) -> Result<(), RxFrame> {
+    fn send(&mut self, from: End, now: Instant, mut frame: RxFrame) -> Result<(), RxFrame> {
         let end = &mut self.ends[from as usize];
         let full = end.outgoing.len() >= self.config.queue_frames;
         if full && self.config.when_full == WhenFull::Refuse && !self.down {
@@ -346,6 +353,15 @@ impl Shared {
             None
         } else {
             let starts = end.line_free.max(now);
+            if self
+                .config
+                .mark_after
+                .is_some_and(|most| starts.since(now) > most)
+                && let Some(marked) = ecn::marked(&frame.data)
+            {
+                end.counters.marked += 1;
+                frame.data = marked;
+            }
             end.line_free = starts + time_on_line(frame.data.len(), self.config.rate);
             Some(end.line_free + self.config.delay)
         };

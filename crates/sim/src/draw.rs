@@ -5,11 +5,11 @@ use crore_nic::fault::Faults;
 use crore_nic::prng::Prng;
 use crore_nic::sim::{End, LinkConfig, WhenFull};
 use crore_stack::StackConfig;
-use crore_tcp::{Config, CongestionKind, Keepalive};
+use crore_tcp::{Config, CongestionKind, EcnPolicy, Keepalive};
 
 use crate::foreign::ForeignConfig;
 use crate::plan::{ConnPlan, EndPlan, Finish, Opener, Reading, host_address};
-use crate::scenario::{Disturbance, Kind, StackPlan, finish_of};
+use crate::scenario::{Disturbance, Kind, Scenario, StackPlan, finish_of};
 
 pub(crate) fn link(prng: &mut Prng) -> LinkConfig {
     LinkConfig {
@@ -142,6 +142,33 @@ pub(crate) fn faults(prng: &mut Prng, faulty: bool) -> Faults {
         delay: Duration::from_micros(prng.pick(&[0, 0, 100, 10_000])),
         jitter: Duration::from_micros(prng.pick(&[0, 0, 0, 50, 2_000, 150_000])),
         ..Faults::default()
+    }
+}
+
+/// What the link and the hosts make of marks of congestion. Drawn after all the
+/// rest, and from a stream of its own.
+pub(crate) fn marks(prng: &mut Prng, scenario: &mut Scenario) {
+    if scenario.link.rate.is_some() {
+        scenario.link.mark_after = prng.pick(&[
+            None,
+            Some(Duration::from_micros(200)),
+            Some(Duration::from_millis(5)),
+        ]);
+    }
+    for host in &mut scenario.hosts {
+        if let StackPlan::Crore(config) = &mut host.stack {
+            config.tcp.ecn = prng.pick(&[EcnPolicy::Off, EcnPolicy::Passive, EcnPolicy::On, EcnPolicy::On]);
+        }
+        // Only where something goes wrong anyway: elsewhere frames pass untouched.
+        for faults in [&mut host.rx, &mut host.tx] {
+            let (mark, bleach) = (
+                prng.pick(&[0.0, 0.01, 0.3]),
+                prng.pick(&[0.0, 0.0, 0.0, 0.1, 1.0]),
+            );
+            if !faults.is_none() {
+                (faults.mark, faults.bleach) = (mark, bleach);
+            }
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
-use crate::host::{Host, LinkNic};
+use crate::host::{Host, LinkNic, Marks};
 use crate::plan::host_address;
 use crate::scenario::Weather;
 use crate::task::{Got, Verbs};
@@ -223,6 +223,10 @@ impl Host for ForeignHost {
 
     fn cookies(&self) -> u64 {
         0
+    }
+
+    fn marks(&self) -> Marks {
+        Marks::default()
     }
 
     fn faults(&self) -> (FaultStats, usize) {

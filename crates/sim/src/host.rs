@@ -9,6 +9,7 @@ use crore_nic::sim::{End, SimNic};
 use crore_nic::{Capabilities, Nic, RxFrame, TxMeta};
 use crore_shard::Shard;
 use crore_stack::{Stack, StackConfig};
+use serde::Serialize;
 
 use crate::app::App;
 use crate::clock::ClockedNic;
@@ -103,6 +104,8 @@ pub trait Host {
     fn parked(&self) -> (u64, u64);
     /// How many connections were opened by a SYN cookie.
     fn cookies(&self) -> u64;
+    /// What marks of congestion brought about; nothing for a stack that doesn't count.
+    fn marks(&self) -> Marks;
     /// What the faults did here, and how many frames they hold.
     fn faults(&self) -> (FaultStats, usize);
     /// Whether something is out that the peer has not acknowledged: then it must
@@ -119,6 +122,28 @@ pub trait Host {
     fn broken(&self) -> u64;
     /// What should be zero at the end and is not.
     fn leftovers(&self) -> Vec<String>;
+}
+
+/// What explicit congestion notification has done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Marks {
+    /// Ends of connections that agreed on it.
+    pub agreed: u64,
+    /// Marked data segments received.
+    pub seen: u64,
+    /// Acknowledgments received that told of marks.
+    pub told: u64,
+    /// Segments sent again, for whatever reason.
+    pub retransmits: u64,
+}
+
+impl Marks {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.agreed += other.agreed;
+        self.seen += other.seen;
+        self.told += other.told;
+        self.retransmits += other.retransmits;
+    }
 }
 
 /// A host that runs Crore.
@@ -192,6 +217,16 @@ impl Host for CroreHost {
 
     fn cookies(&self) -> u64 {
         self.shard.stack().counters().cookies_accepted
+    }
+
+    fn marks(&self) -> Marks {
+        let counters = self.shard.stack().counters();
+        Marks {
+            agreed: counters.ecn_agreed,
+            seen: counters.ce_in,
+            told: counters.ece_in,
+            retransmits: counters.retransmits,
+        }
     }
 
     fn faults(&self) -> (FaultStats, usize) {

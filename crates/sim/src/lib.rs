@@ -29,6 +29,7 @@ pub mod tasks;
 mod trace;
 mod world;
 
+pub use host::Marks;
 pub use parking::{ParkingComparison, compare_parking};
 pub use run::{Failure, Report, run};
 pub use scenario::{Disturbance, HostPlan, Kind, Scenario, StackPlan, Weather};

@@ -6,6 +6,7 @@ use crore_nic::fault::FaultStats;
 use crore_nic::sim::{Counters, End};
 use serde::Serialize;
 
+use crate::host::Marks;
 use crate::scenario::{Kind, Scenario};
 use crate::task::Outcome;
 use crate::trace::Trace;
@@ -44,6 +45,8 @@ pub struct Report {
     pub unreachable: bool,
     /// Connections that were opened by a SYN cookie.
     pub cookies: u64,
+    /// What marks of congestion brought about, at both ends.
+    pub marks: Marks,
     /// Ends whose sequence numbers wrapped in the first connection's transfer.
     pub wraps: u64,
     /// SYN-ACKs from the left and from the right: both in a simultaneous open.
@@ -243,6 +246,7 @@ fn report(scenario: &Scenario, world: &World) -> Report {
     let mut drops = DropCounters::new();
     let (mut bytes, mut frames, mut faults, mut wraps, mut cookies) = (0, 0, 0, 0, 0);
     let (mut parked, mut woken, mut outcomes) = (0, 0, Vec::new());
+    let mut marks = Marks::default();
     let trace = world.trace();
     for end in [End::Left, End::Right] {
         let host = world.host(end);
@@ -252,6 +256,7 @@ fn report(scenario: &Scenario, world: &World) -> Report {
         woken += host_woken;
         outcomes.extend(host.tasks().outcomes());
         cookies += host.cookies();
+        marks.add(host.marks());
         bytes += host.tasks().received();
         frames += world.link().counters(end).sent;
         let (FaultStats { rx, tx }, _) = host.faults();
@@ -274,6 +279,7 @@ fn report(scenario: &Scenario, world: &World) -> Report {
         outcomes,
         unreachable: drops.get(DropReason::NeighborUnreachable) > 0,
         cookies,
+        marks,
         wraps,
         syn_acks: [trace.syn_acks(End::Left), trace.syn_acks(End::Right)],
         drops: drops.nonzero().map(|(reason, n)| (reason.name(), n)).collect(),

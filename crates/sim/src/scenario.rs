@@ -214,6 +214,7 @@ impl Scenario {
                 }
             }
         }
+        draw::marks(&mut Prng::stream(seed, 103), &mut scenario);
         let count = match kind {
             Kind::SequenceWrap => 1,
             _ if tiny => prng.between(1, 3),

@@ -4,9 +4,9 @@
 
 use crore_base::Duration;
 use crore_nic::fault::Faults;
-use crore_nic::sim::End;
+use crore_nic::sim::{End, WhenFull};
 use crore_sim::{Disturbance, Kind, ParkingComparison, Report, Scenario, StackPlan, compare_parking, run};
-use crore_tcp::Keepalive;
+use crore_tcp::{EcnPolicy, Keepalive};
 
 /// Runs the seeds of a family.
 fn play(kind: Kind, seeds: core::ops::Range<u64>) -> Vec<Report> {
@@ -168,6 +168,67 @@ fn megabytes_each_way_over_a_lossy_link_arrive_intact() {
     };
     let report = run(&scenario, false).unwrap_or_else(|failure| panic!("{failure}"));
     assert_eq!(report.bytes, 8 << 20, "all of it");
+}
+
+/// A transfer over a line of 12.5 MB/s with a long queue, with ECN as `ecn` says.
+fn bottleneck(seed: u64, ecn: EcnPolicy) -> Scenario {
+    let mut scenario = Scenario::plain(seed, 8 << 20, 100_000);
+    scenario.link.rate = Some(12_500_000);
+    scenario.link.delay = Duration::from_millis(2);
+    scenario.link.mark_after = Some(Duration::from_millis(1));
+    for host in &mut scenario.hosts {
+        if let StackPlan::Crore(config) = &mut host.stack {
+            config.tcp.ecn = ecn;
+        }
+    }
+    scenario
+}
+
+fn passes(scenario: &Scenario) -> Report {
+    run(scenario, false).unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+#[test]
+fn marks_slow_a_transfer_down_before_anything_is_lost() {
+    let mut scenario = bottleneck(4, EcnPolicy::On);
+    // Where the queue overflows, only who heeds the marks loses nothing.
+    scenario.link.when_full = WhenFull::Drop;
+    scenario.link.queue_frames = 100;
+    let marked = passes(&scenario).marks;
+    assert_eq!(marked.agreed, 2, "both ends have it");
+    assert!(
+        marked.seen > 5 && marked.told > 5,
+        "marks are seen and told: {marked:?}"
+    );
+    assert_eq!(marked.retransmits, 0, "and nothing is lost");
+    scenario = Scenario {
+        hosts: bottleneck(4, EcnPolicy::Off).hosts,
+        ..scenario
+    };
+    let unmarked = passes(&scenario).marks;
+    assert_eq!((unmarked.agreed, unmarked.seen, unmarked.told), (0, 0, 0));
+    assert!(
+        unmarked.retransmits > 0,
+        "without them the queue overflows: {unmarked:?}"
+    );
+}
+
+#[test]
+fn a_path_that_bleaches_or_marks_everything_is_got_through() {
+    for (seed, mark, bleach) in [(5, 0.0, 1.0), (6, 1.0, 0.0), (7, 0.5, 0.5)] {
+        let mut scenario = bottleneck(seed, EcnPolicy::On);
+        for host in &mut scenario.hosts {
+            host.tx = Faults {
+                mark,
+                bleach,
+                loss: 0.01,
+                ..Faults::default()
+            };
+        }
+        let report = passes(&scenario);
+        assert_eq!(report.bytes, (8 << 20) + 100_000, "all of it");
+        assert_eq!(report.marks.seen == 0, bleach == 1.0, "{:?}", report.marks);
+    }
 }
 
 #[test]

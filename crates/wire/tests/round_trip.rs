@@ -171,7 +171,7 @@ fn every_combination_of_options_reads_back_at_odd_and_even_payloads() {
             for payload in [&b""[..], b"x", b"xy", b"xyz"] {
                 let frame = tcp_frame(ip, &segment, payload, TxChecksum::Software);
                 let (_, read, range) = take_tcp(parse(&frame, RxChecksum::Unknown).expect("valid"));
-                assert_eq!(read, as_sent(segment, &ip), "{options:?}");
+                assert_eq!(read, as_sent(segment, ip), "{options:?}");
                 assert_eq!(&frame[range], payload, "{options:?}");
             }
         }

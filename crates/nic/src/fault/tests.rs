@@ -88,6 +88,8 @@ const STORM: Faults = Faults {
     duplicate: 0.1,
     reorder: 0.1,
     corrupt: 0.1,
+    mark: 0.0,
+    bleach: 0.0,
     delay: Duration::from_millis(2),
     jitter: Duration::from_millis(3),
     bursts: Bursts {
@@ -426,4 +428,33 @@ fn a_longer_path_may_hold_more_than_the_usual_number() {
     }
     assert_eq!(left.held(), 10_000, "as many as allowed");
     assert_eq!(left.stats().tx.overflowed, 100, "and no more");
+}
+
+#[test]
+fn marks_and_wiped_fields_are_counted_and_change_nothing_else() {
+    let with = |mark, bleach| Faults {
+        mark,
+        bleach,
+        ..Faults::default()
+    };
+    // The second byte of the IP header is the lowest but two of the number.
+    let ect = |n: u32| n << 18 | 2 << 16 | n;
+    let run = |faults| {
+        let mut setup = setup(3, Faults::default(), faults);
+        for n in 0..1000 {
+            assert!(send(&mut setup.left, &frame(ect(n))), "room in the wrapper");
+            setup.left.flush(at_ms(0));
+        }
+        let mut frames = Vec::new();
+        while setup.right.rx_burst(at_ms(0), &mut frames) > 0 {}
+        let fields: Vec<_> = frames.iter().map(|frame| frame.data[15] & 3).collect();
+        assert_eq!(fields.len(), 1000, "nothing is lost");
+        let count = |field| fields.iter().filter(|&&f| f == field).count() as u64;
+        (count(3), count(0), setup.left.stats().tx)
+    };
+    let (marked, _, counts) = run(with(0.1, 0.0));
+    assert!((50..200).contains(&marked), "about a tenth: {marked}");
+    assert_eq!((counts.marked, counts.bleached), (marked, 0));
+    let (marked, wiped, counts) = run(with(0.1, 1.0));
+    assert_eq!((marked, wiped, counts.bleached), (0, 1000, 1000), "all is wiped");
 }
