@@ -204,9 +204,12 @@ impl ReceiveSpace {
     // What arrives a second time is told once, in the next acknowledgment. Of
     // several segments in one burst the last is told of, with those that it
     // continues.
-    /// `len` numbers from `seq` on, no new ones, came again.
+    /// `len` numbers from `seq` on, no new ones, came again. What lies before all
+    /// that came (since the connection was woken) came for the first time: a forgery.
     pub(crate) fn note_duplicate(&mut self, seq: SeqNum, len: u32) {
-        if len == 0 {
+        let come = self.position + u64::from(self.fin_received);
+        let is_old = seq.before(self.nxt);
+        if len == 0 || (is_old && u64::from(seq.distance_to(self.nxt)) > come) {
             return;
         }
         let start = match self.duplicate {

@@ -108,6 +108,17 @@ fn a_fin_that_comes_again_is_told() {
 }
 
 #[test]
+fn what_lies_before_the_stream_is_a_forgery_and_is_not_told() {
+    let mut lone = with_sack();
+    data(&mut lone, 1, 500);
+    lone.out();
+    for seq in [0, u32::MAX - 50, 1 << 31] {
+        data(&mut lone, seq, 100);
+        assert_eq!(told(&mut lone), (501, vec![]), "from {seq} on");
+    }
+}
+
+#[test]
 fn without_sack_duplicates_earn_a_plain_ack() {
     let mut lone = Lone::established(plain());
     data(&mut lone, 1, 500);
