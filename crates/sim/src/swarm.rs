@@ -10,7 +10,7 @@
 use std::rc::Rc;
 
 use crore_base::Duration;
-use crore_nic::fault::Faults;
+use crore_nic::fault::{Bottleneck, Bursts, Faults};
 use crore_nic::prng::Prng;
 use crore_nic::sim::End;
 use crore_tcp::Keepalive;
@@ -79,6 +79,7 @@ pub(crate) fn scenario(seed: u64) -> Scenario {
         plan.ipv6 &= scenario.link.mtu >= 1280;
     }
     scenario.connections = connections.into();
+    draw::marks(prng, &mut scenario);
     scenario
 }
 
@@ -107,10 +108,10 @@ fn weather(prng: &mut Prng) -> (Vec<(Duration, Disturbance)>, Duration) {
             }
             3 => all.push((at, Disturbance::Stall(end, ms(prng, 5_000)))),
             _ => {
-                let rx = draw::faults(prng, true);
+                let rx = faults(prng);
                 let tx = Faults {
                     corrupt: 0.0,
-                    ..draw::faults(prng, true)
+                    ..faults(prng)
                 };
                 all.push((at, Disturbance::Weather(end, Weather { rx, tx })));
             }
@@ -121,4 +122,29 @@ fn weather(prng: &mut Prng) -> (Vec<(Duration, Disturbance)>, Duration) {
         all.push((at, Disturbance::Weather(end, Weather::default())));
     }
     (all, at)
+}
+
+/// What one weather does to the frames of one direction.
+fn faults(prng: &mut Prng) -> Faults {
+    let mut faults = draw::faults(prng, true);
+    if prng.chance(0.3) {
+        faults.bursts = Bursts {
+            enter: prng.pick(&[0.001, 0.01, 0.05]),
+            leave: prng.pick(&[0.1, 0.5]),
+            loss: prng.pick(&[0.5, 1.0]),
+        };
+    }
+    if prng.chance(0.3) {
+        faults.mark = prng.pick(&[0.01, 0.1, 0.5]);
+    }
+    if prng.chance(0.1) {
+        faults.bleach = prng.pick(&[0.1, 1.0]);
+    }
+    if prng.chance(0.2) {
+        faults.bottleneck = Bottleneck {
+            bytes_per_second: prng.pick(&[20_000, 125_000, 1_250_000]),
+            queue_bytes: prng.pick(&[3_000, 20_000, 200_000]),
+        };
+    }
+    faults
 }
