@@ -345,6 +345,23 @@ fn the_window_opens_in_steps_worth_a_segment() {
     );
 }
 
+/// The same in acknowledgments that go out anyway: a reader of single bytes must
+/// not teach its peer to send them.
+#[test]
+fn an_acknowledgment_opens_the_window_by_no_less_than_a_step() {
+    let mut lone = Lone::established(plain());
+    for n in 0..10 {
+        lone.recv(&seg(ACK, 1 + n * M, 1), &[7; MSS as usize]);
+    }
+    assert_eq!(lone.out()[0].window, 0, "10,000 bytes are full");
+    lone.conn.read_up_to(600).expect("open");
+    lone.recv(&seg(ACK, 1 + 10 * M, 1), b"?");
+    assert_eq!(lone.out()[0].window, 0, "600 free bytes are not worth telling");
+    lone.conn.read_up_to(400).expect("open");
+    lone.recv(&seg(ACK, 1 + 10 * M, 1), b"?");
+    assert_eq!(lone.out()[0].window, 1_000, "a segment is");
+}
+
 #[test]
 fn one_ack_for_a_burst() {
     let mut lone = Lone::established(plain());
