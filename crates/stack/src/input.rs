@@ -344,7 +344,9 @@ impl Stack {
             match (flags.has_syn(), flags.has_ack()) {
                 (true, false) => return self.on_syn(now, pending, listener, iss_above),
                 (false, true) if self.cookies.are_out(now) => return self.on_cookie(now, pending, listener),
-                _ => {}
+                // What asks for nothing and answers nothing is dropped.
+                (false, false) => return Err(DropReason::NoSuchConnection),
+                (_, true) => {}
             }
         }
         self.on_stray(now, pending, DropReason::NoSuchConnection)

@@ -169,6 +169,26 @@ fn an_acknowledgment_of_nothing_earns_its_reset_whether_cookies_are_out_or_not()
 }
 
 #[test]
+fn a_listener_drops_what_asks_for_nothing_and_answers_nothing() {
+    let mut world = server(16, |_| {});
+    let stranger = Stranger::new(&world);
+    for flags in [Flags::default(), Flags::FIN, Flags::PSH] {
+        let stray = Segment {
+            flags,
+            ..syn(4000, 1000)
+        };
+        stranger.send(world.now, 7, &stray, b"text");
+    }
+    world.run(MOMENT);
+    assert_eq!(stranger.seen(), [], "no answer, not even a reset");
+    assert_eq!(
+        drops(&world.server, DropReason::NoSuchConnection),
+        3,
+        "and counted"
+    );
+}
+
+#[test]
 fn a_cookie_expires() {
     let mut world = server(16, always);
     let stranger = Stranger::new(&world);

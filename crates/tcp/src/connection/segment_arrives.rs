@@ -202,9 +202,15 @@ impl Connection {
             return Some(DropReason::Duplicate);
         }
         //= rfc9293#section-3.6.1 (SHOULD)
-        // Data that nobody will read: the peer learns by a reset that it is lost.
+        // Data that nobody will read: the peer learns by a reset that it is lost. The
+        // reset has the number that the peer has acknowledged, which is the only one
+        // that it is sure to take (RFC 5961 section 3.2): of a FIN that is still on
+        // its way it knows nothing.
         if self.released && (seq + payload.len() as u32).after(self.rcv.nxt) {
-            self.fail_with_reset(CloseReason::Aborted);
+            let stray_seq = self.snd.una;
+            self.fail(CloseReason::Aborted);
+            self.owed.stray_seq = stray_seq;
+            self.owed.add(Owed::STRAY_RESET);
             return Some(DropReason::DataAfterClose);
         }
         let limit = usize::from(self.config.max_reassembly_chunks);
@@ -256,6 +262,11 @@ impl Connection {
         }
         if seg.flags.has_syn() && !seg.flags.has_ack() {
             return self.on_syn_time_wait(now, seg);
+        }
+        //= rfc9293#section-3.10.7.4 (MUST)
+        // A segment without the ACK bit is dropped, here as elsewhere.
+        if !seg.flags.has_ack() {
+            return Disposition::Dropped(DropReason::MissingAck);
         }
         let end = seg.seq + seg.sequence_len(payload_len);
         //= rfc9293#section-3.10.7.4 (MUST)

@@ -204,6 +204,19 @@ fn text_that_comes_after_close_resets() {
 }
 
 #[test]
+fn the_reset_for_late_text_has_the_number_that_the_peer_waits_for() {
+    let mut lone = Lone::established(plain());
+    lone.conn.close(lone.now);
+    assert_eq!(lone.said(), "FIN|ACK", "which gets lost");
+    lone.recv(&seg(ACK, 1, 1), b"late");
+    assert_eq!(
+        lone.said(),
+        "RST@1",
+        "not behind the FIN, which would be challenged"
+    );
+}
+
+#[test]
 fn what_was_written_before_close_is_delivered() {
     let mut pair = Pair::connected();
     pair.lose({
