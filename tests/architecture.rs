@@ -21,6 +21,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("crore-shard", 3),
     ("crore-load", 4),
     ("crore-sim", 5),
+    ("crore-packetdrill", 5),
     ("crore", 5),
 ];
 
@@ -30,13 +31,22 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("crore-tcp", "crore-wire"),
     // A stack draws its output into a NIC's buffers.
     ("crore-stack", "crore-nic"),
+    // The simulation's host with sockets, behind a C interface.
+    ("crore-packetdrill", "crore-sim"),
 ];
 
 /// The only packages that may name `crore-dpdk`: programs, which choose the NIC.
 const MAY_NAME_DPDK: &[&str] = &["crore"];
 
 /// The packages in which unsafe code may live.
-const MAY_BE_UNSAFE: &[&str] = &["dpdk-sys", "crore-dpdk", "crore-netbuf", "crore-slab"];
+const MAY_BE_UNSAFE: &[&str] = &[
+    "dpdk-sys",
+    "crore-dpdk",
+    "crore-netbuf",
+    "crore-slab",
+    // What C hands over, and what is handed to it.
+    "crore-packetdrill",
+];
 
 fn workspace() -> Metadata {
     MetadataCommand::new()

@@ -191,6 +191,17 @@ impl Host {
         self.done.insert(ticket, reply);
     }
 
+    /// When a waiting call gives up by itself, if ever.
+    pub fn deadline(&self, ticket: Ticket) -> Option<Instant> {
+        let waiting = self.waiting.iter().find(|waiting| waiting.ticket == ticket)?;
+        waiting.progress.deadline
+    }
+
+    /// What was chosen for this host.
+    pub fn knobs(&self) -> &Knobs {
+        &self.knobs
+    }
+
     /// Calls that wait, in the order in which they were made.
     pub fn waiting(&self) -> impl Iterator<Item = Ticket> + '_ {
         self.waiting.iter().map(|waiting| waiting.ticket)

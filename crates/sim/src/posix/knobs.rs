@@ -56,8 +56,8 @@ pub struct Knobs {
     /// How often data is sent again before the connection is given up. Default 15.
     pub data_retries: u8,
     /// For how long in virtual time a packet is waited for before it is said
-    /// that none comes. Default 10,800,000: three hours, which is more than the
-    /// longest silence that TCP knows (keepalive, two hours).
+    /// that none comes. Default 300,000: more than any silence between
+    /// retransmissions; keepalive has longer ones.
     pub receive_timeout_ms: u64,
     /// What the secrets of the host are made of: sequence numbers, ports,
     /// cookies. The same one gives the same run. Default 0.
@@ -86,7 +86,7 @@ impl Default for Knobs {
             fin_wait_2_ms: 60_000,
             syn_retries: 6,
             data_retries: 15,
-            receive_timeout_ms: 3 * 3_600_000,
+            receive_timeout_ms: 300_000,
             seed: 0,
         }
     }
