@@ -4,7 +4,7 @@
 //! its range.
 
 use crore_base::{Duration, WindowScale};
-use crore_tcp::CongestionKind;
+use crore_tcp::{CongestionKind, EcnPolicy, Keepalive};
 use crore_wire::OptionOrder;
 use serde::Deserialize;
 use thiserror::Error;
@@ -39,7 +39,10 @@ pub struct Knobs {
     /// Window scaling: `false`, `true` (as the buffer needs), or the shift to
     /// offer, 0 to 14. Default true.
     pub window_scale: WindowScaleKnob,
-    /// The congestion control. Default `newreno`.
+    /// Explicit congestion notification: `false`, `true` (offered and accepted),
+    /// or a word: `off`, `passive` (accepted, not offered), `on`. Default `passive`.
+    pub ecn: EcnKnob,
+    /// The congestion control: `cubic`, `reno` (or `newreno`). Default `cubic`.
     pub congestion: CongestionName,
     /// How the options of a SYN are ordered: `linux` or `freebsd`. Default `linux`.
     pub syn_option_order: SynOptionOrder,
@@ -55,6 +58,16 @@ pub struct Knobs {
     pub syn_retries: u8,
     /// How often data is sent again before the connection is given up. Default 15.
     pub data_retries: u8,
+    /// How often data is sent again once the program has closed. Default 8.
+    pub orphan_retries: u8,
+    /// How long data may stay unacknowledged; 0 leaves it to `data_retries`. Default 0.
+    pub user_timeout_ms: u64,
+    /// After how long a silence `SO_KEEPALIVE` probes. Default 7,200,000.
+    pub keepalive_ms: u64,
+    /// How long such a probe may stay unanswered. Default 75,000.
+    pub keepalive_interval_ms: u64,
+    /// How many of them in a row. Default 9.
+    pub keepalive_probes: u8,
     /// For how long in virtual time a packet is waited for before it is said
     /// that none comes. Default 300,000: more than any silence between
     /// retransmissions; keepalive has longer ones.
@@ -78,6 +91,7 @@ impl Default for Knobs {
             sack: true,
             timestamps: true,
             window_scale: WindowScaleKnob::Whether(true),
+            ecn: EcnKnob::Word(EcnWord::Passive),
             congestion: CongestionName::default(),
             syn_option_order: SynOptionOrder::Linux,
             mtu: 1500,
@@ -86,6 +100,11 @@ impl Default for Knobs {
             fin_wait_2_ms: 60_000,
             syn_retries: 6,
             data_retries: 15,
+            orphan_retries: 8,
+            user_timeout_ms: 0,
+            keepalive_ms: 7_200_000,
+            keepalive_interval_ms: 75_000,
+            keepalive_probes: 9,
             receive_timeout_ms: 300_000,
             seed: 0,
         }
@@ -102,34 +121,69 @@ pub enum WindowScaleKnob {
     Shift(u8),
 }
 
+/// Explicit congestion notification.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum EcnKnob {
+    /// Not at all, or offered.
+    Whether(bool),
+    /// By its name.
+    Word(EcnWord),
+}
+
+/// The same in words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EcnWord {
+    /// Not at all.
+    Off,
+    /// Accepted, not offered.
+    Passive,
+    /// Offered and accepted.
+    On,
+}
+
+impl EcnKnob {
+    const fn policy(self) -> EcnPolicy {
+        match self {
+            Self::Whether(false) | Self::Word(EcnWord::Off) => EcnPolicy::Off,
+            Self::Word(EcnWord::Passive) => EcnPolicy::Passive,
+            Self::Whether(true) | Self::Word(EcnWord::On) => EcnPolicy::On,
+        }
+    }
+}
+
 /// A congestion control, by its usual name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CongestionName {
-    /// RFC 5681.
+    /// RFC 9438.
     #[default]
-    #[serde(alias = "reno")]
+    Cubic,
+    /// RFC 5681.
+    #[serde(rename = "reno", alias = "newreno")]
     NewReno,
 }
 
 impl CongestionName {
     /// By the name that Linux has for it.
     pub(super) fn from_linux(name: &[u8]) -> Option<Self> {
-        match name {
-            b"reno" => Some(Self::NewReno),
-            _ => None,
-        }
+        [Self::Cubic, Self::NewReno]
+            .into_iter()
+            .find(|known| known.linux_name().as_bytes() == name)
     }
 
     /// The name that Linux has for it.
     pub(super) const fn linux_name(self) -> &'static str {
         match self {
+            Self::Cubic => "cubic",
             Self::NewReno => "reno",
         }
     }
 
     pub(super) const fn kind(self) -> CongestionKind {
         match self {
+            Self::Cubic => CongestionKind::Cubic,
             Self::NewReno => CongestionKind::NewReno,
         }
     }
@@ -174,7 +228,7 @@ impl Knobs {
     }
 
     fn check(&self) -> Result<(), KnobError> {
-        let rules: [(bool, &'static str, &'static str); 9] = [
+        let rules: [(bool, &'static str, &'static str); 10] = [
             ((576..=9000).contains(&self.mtu), "mtu", "576 to 9000"),
             (
                 self.mss == 0 || (64..=9000).contains(&self.mss),
@@ -199,6 +253,7 @@ impl Knobs {
                 "delayed_ack_ms",
                 "at most 500 (RFC 9293 section 3.8.6.3)",
             ),
+            (self.keepalive_probes > 0, "keepalive_probes", "at least 1"),
             (
                 !matches!(self.window_scale, WindowScaleKnob::Shift(15..)),
                 "window_scale",
@@ -249,6 +304,15 @@ impl Knobs {
             fin_wait_2: Duration::from_millis(self.fin_wait_2_ms),
             delayed_ack: self.ack_delay(),
             congestion: self.congestion.kind(),
+            ecn: self.ecn.policy(),
+            orphan_retries: self.orphan_retries,
+            user_timeout: (self.user_timeout_ms > 0).then(|| Duration::from_millis(self.user_timeout_ms)),
+            keepalive: Keepalive {
+                on: false,
+                idle: Duration::from_millis(self.keepalive_ms),
+                interval: Duration::from_millis(self.keepalive_interval_ms),
+                count: self.keepalive_probes,
+            },
             ..crore_tcp::Config::default()
         }
     }
@@ -276,6 +340,23 @@ mod tests {
     }
 
     #[test]
+    fn every_knob_is_in_the_manual() {
+        let manual = include_str!("../../../../docs/PACKETDRILL.md");
+        let error = Knobs::from_toml("none = 1")
+            .expect_err("there is none")
+            .to_string();
+        let (_, known) = error.split_once("expected one of").expect("it names them");
+        let names: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+        assert!(names.len() > 20, "{names:?}");
+        for name in names {
+            assert!(
+                manual.contains(&format!("`{name}`")),
+                "{name} is not in docs/PACKETDRILL.md"
+            );
+        }
+    }
+
+    #[test]
     fn values_out_of_range_are_refused_by_name() {
         for (text, name) in [
             ("mtu = 100", "mtu"),
@@ -284,6 +365,7 @@ mod tests {
             ("initial_window = 0", "initial_window"),
             ("rcvbuf = 0", "rcvbuf"),
             ("min_rto_ms = 0", "min_rto_ms"),
+            ("keepalive_probes = 0", "keepalive_probes"),
         ] {
             let error = Knobs::from_toml(text).expect_err(text);
             assert!(
@@ -305,6 +387,26 @@ mod tests {
             let knobs = Knobs::from_toml(text).expect(text);
             assert_eq!(knobs.ack_delay(), Duration::from_millis(delay), "{text:?}");
         }
+    }
+
+    #[test]
+    fn ecn_and_congestion_have_their_usual_names() {
+        let tcp = |text: &str| Knobs::from_toml(text).map(|knobs| knobs.tcp()).expect(text);
+        assert_eq!(tcp("").ecn, EcnPolicy::Passive, "as Linux");
+        assert_eq!(tcp("ecn = true").ecn, EcnPolicy::On, "offered");
+        assert_eq!(tcp("ecn = \"off\"").ecn, EcnPolicy::Off, "not at all");
+        for (name, kind) in [
+            ("cubic", CongestionKind::Cubic),
+            ("reno", CongestionKind::NewReno),
+            ("newreno", CongestionKind::NewReno),
+        ] {
+            assert_eq!(
+                tcp(&format!("congestion = \"{name}\"")).congestion,
+                kind,
+                "{name}"
+            );
+        }
+        assert!(Knobs::from_toml("congestion = \"vegas\"").is_err(), "not here");
     }
 
     #[test]

@@ -33,4 +33,4 @@ mod wire;
 pub use call::{Address, Call, Errno, Fd, Outcome, Output, Reply, Ticket};
 pub use host::{Endpoints, Host, HostError, Packet};
 pub use info::TCP_INFO_LEN;
-pub use knobs::{CongestionName, KnobError, Knobs, SynOptionOrder, WindowScaleKnob};
+pub use knobs::{CongestionName, EcnKnob, EcnWord, KnobError, Knobs, SynOptionOrder, WindowScaleKnob};
