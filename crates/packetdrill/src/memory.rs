@@ -91,6 +91,42 @@ pub(crate) unsafe fn pieces(at: *const iovec, count: usize) -> Result<Vec<iovec>
         .collect()
 }
 
+/// Whether there is one that is to be filled and is not there.
+pub(crate) fn lead_nowhere(pieces: &[iovec]) -> bool {
+    pieces
+        .iter()
+        .any(|piece| piece.iov_len > 0 && piece.iov_base.is_null())
+}
+
+/// Hands a number over as a control message; its length, or 0 if there is no room.
+///
+/// # Safety
+/// `header` says where there is room for control messages, and how much.
+pub(crate) unsafe fn give_control(
+    header: &libc::msghdr,
+    level: c_int,
+    kind: c_int,
+    number: c_int,
+) -> Result<usize, Errno> {
+    const HEADER: usize = size_of::<libc::cmsghdr>();
+    // SAFETY: both ask for lengths alone.
+    let (len, space) = unsafe { (libc::CMSG_LEN(4) as usize, libc::CMSG_SPACE(4) as usize) };
+    if header.msg_control.is_null() || header.msg_controllen < len {
+        return Ok(0);
+    }
+    let mut bytes = vec![0; len];
+    bytes[..size_of::<usize>()].copy_from_slice(&len.to_ne_bytes());
+    bytes[HEADER - 8..HEADER - 4].copy_from_slice(&level.to_ne_bytes());
+    bytes[HEADER - 4..HEADER].copy_from_slice(&kind.to_ne_bytes());
+    bytes[len - 4..].copy_from_slice(&number.to_ne_bytes());
+    // SAFETY: the caller's promise; there is room for so many.
+    unsafe { copy_in(header.msg_control, &bytes) }?;
+    Ok(space.min(header.msg_controllen))
+}
+
+// A length as a word, then level and kind, as Linux and its C libraries have it.
+const _: () = assert!(size_of::<libc::cmsghdr>() == size_of::<usize>() + 8);
+
 /// Room in all of them together.
 pub(crate) fn room(pieces: &[iovec]) -> Result<usize, Errno> {
     let sum = pieces

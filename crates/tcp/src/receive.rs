@@ -396,6 +396,11 @@ impl ReceiveSpace {
             .max(self.window())
     }
 
+    /// Bytes that have come in order, modulo 2^32; since it was woken, if it was parked.
+    pub(crate) const fn received(&self) -> u32 {
+        self.position as u32
+    }
+
     pub(crate) fn readable(&self) -> usize {
         self.queue.len()
     }

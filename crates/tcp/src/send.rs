@@ -202,6 +202,16 @@ impl SendSpace {
         }
     }
 
+    /// Data bytes that are acknowledged, modulo 2^32. After parking it is not known
+    /// how many there were before.
+    pub(crate) fn acknowledged(&self) -> u32 {
+        let first = self.iss + 1;
+        if self.una.before(first) {
+            return 0;
+        }
+        first.distance_to(self.una.min(self.data_end()))
+    }
+
     /// Data bytes that are not acknowledged, sent or not.
     pub(crate) fn queued(&self) -> u32 {
         self.queue.len() as u32

@@ -1,6 +1,6 @@
 //! What a connection can say about itself.
 
-use crore_base::Duration;
+use crore_base::{Duration, Instant};
 
 use crate::EcnMode;
 
@@ -9,6 +9,8 @@ use crate::EcnMode;
 pub struct Stats {
     /// Smoothed round-trip time; none before the first measurement.
     pub srtt: Option<Duration>,
+    /// How much it varies; zero before the first measurement.
+    pub rttvar: Duration,
     /// The retransmission time-out as it stands, backed off.
     pub rto: Duration,
     /// Congestion window in bytes.
@@ -41,6 +43,22 @@ pub struct Stats {
     pub ce_received: u32,
     /// Acknowledgments that told of marked segments of ours.
     pub ece_received: u32,
+    /// Retransmissions and probes since the peer last showed that it lives.
+    pub retries: u8,
+    /// Bytes of the peer's that have come in order, modulo 2^32.
+    pub received: u32,
+    /// Bytes of ours that are acknowledged, modulo 2^32.
+    pub acknowledged: u32,
+    /// When an acceptable segment came last.
+    pub heard_at: Instant,
+    /// When data was sent last.
+    pub sent_at: Instant,
+    /// Whether timestamps are in use.
+    pub timestamps: bool,
+    /// Whether selective acknowledgments are.
+    pub sack: bool,
+    /// By how many bits the peer's windows and ours are scaled, if they are.
+    pub scales: Option<(u8, u8)>,
     /// Memory pinned by data.
     pub buffered: Buffered,
 }

@@ -8,6 +8,9 @@ use libc::{iovec, loff_t, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 use super::{Userdata, enter};
 use crate::memory;
 
+/// A control message that the libc crate has no name for: include/uapi/linux/tcp.h.
+const TCP_CM_INQ: c_int = 36;
+
 pub(crate) unsafe extern "C" fn read(userdata: Userdata, fd: c_int, at: *mut c_void, len: size_t) -> ssize_t {
     // SAFETY: as the caller promises.
     unsafe { recv(userdata, fd, at, len, 0) }
@@ -24,9 +27,10 @@ pub(crate) unsafe extern "C" fn readv(
         enter(userdata, "readv", |adapter| {
             let count = usize::try_from(count).map_err(|_| Errno(libc::EINVAL))?;
             let pieces = memory::pieces(at, count)?;
-            let (outcome, bytes, _) = adapter.receive(fd, memory::room(&pieces)?, 0);
-            memory::scatter(&pieces, &bytes)?;
-            outcome
+            let nowhere = memory::lead_nowhere(&pieces);
+            let received = adapter.receive(fd, memory::room(&pieces)?, 0, nowhere)?;
+            memory::scatter(&pieces, &received.bytes)?;
+            Ok(received.value)
         })
     };
     value as ssize_t
@@ -65,13 +69,13 @@ pub(crate) unsafe extern "C" fn recvfrom(
     // SAFETY: as the caller promises.
     let value = unsafe {
         enter(userdata, "recvfrom", |adapter| {
-            let (outcome, bytes, _) = adapter.receive(fd, len, flags);
-            memory::copy_in(at, &bytes)?;
-            if outcome.is_ok() && !from.is_null() && !from_len.is_null() {
+            let received = adapter.receive(fd, len, flags, at.is_null())?;
+            memory::copy_in(at, &received.bytes)?;
+            if !from.is_null() && !from_len.is_null() {
                 // A stream has one sender, whom nobody names.
                 memory::write(from_len, 0)?;
             }
-            outcome
+            Ok(received.value)
         })
     };
     value as ssize_t
@@ -88,14 +92,23 @@ pub(crate) unsafe extern "C" fn recvmsg(
         enter(userdata, "recvmsg", |adapter| {
             let mut header = memory::read(message.cast_const())?;
             let pieces = memory::pieces(header.msg_iov, header.msg_iovlen)?;
-            let (outcome, bytes, flags) = adapter.receive(fd, memory::room(&pieces)?, flags);
-            let value = outcome?;
-            memory::scatter(&pieces, &bytes)?;
+            let nowhere = memory::lead_nowhere(&pieces);
+            let received = adapter.receive(fd, memory::room(&pieces)?, flags, nowhere)?;
+            memory::scatter(&pieces, &received.bytes)?;
             header.msg_namelen = 0;
-            header.msg_controllen = 0;
-            header.msg_flags = flags;
+            header.msg_flags = received.flags;
+            header.msg_controllen = match received.inq {
+                Some(left) => {
+                    let given = memory::give_control(&header, libc::IPPROTO_TCP, TCP_CM_INQ, left)?;
+                    if given == 0 {
+                        header.msg_flags |= libc::MSG_CTRUNC;
+                    }
+                    given
+                }
+                None => 0,
+            };
             memory::write(message, header)?;
-            Ok(value)
+            Ok(received.value)
         })
     };
     value as ssize_t

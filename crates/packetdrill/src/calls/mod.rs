@@ -68,6 +68,16 @@ unsafe fn enter(userdata: Userdata, name: &str, body: impl FnOnce(&Adapter) -> O
     })
 }
 
+/// What a receiving call has brought.
+#[derive(Default)]
+struct Received {
+    value: i64,
+    bytes: Vec<u8>,
+    flags: c_int,
+    /// How much is left, for those who asked (`TCP_INQ`).
+    inq: Option<c_int>,
+}
+
 impl Adapter {
     /// The host's file number for a descriptor. One that is none is one of no file.
     fn file(&self, fd: c_int) -> Fd {
@@ -102,12 +112,25 @@ impl Adapter {
         self.publish_file(file as Fd).map(i64::from)
     }
 
-    fn receive(&self, fd: c_int, len: usize, flags: c_int) -> (Outcome, Vec<u8>, c_int) {
+    /// What a receiving call brings. What is not to be put anywhere is not taken
+    /// either (`nowhere`): the caller is told that once there is something.
+    fn receive(&self, fd: c_int, len: usize, flags: c_int, nowhere: bool) -> Result<Received, Errno> {
         let fd = self.file(fd);
+        let flags = if nowhere { flags | libc::MSG_PEEK } else { flags };
         let reply = self.call(Call::Receive { fd, len, flags });
+        let value = reply.result?;
         match reply.output {
-            Output::Data { bytes, flags } => (reply.result, bytes, flags),
-            _ => (reply.result, Vec::new(), 0),
+            Output::Data { bytes, .. } if nowhere && !bytes.is_empty() => Err(Errno(libc::EFAULT)),
+            Output::Data { bytes, flags, inq } => Ok(Received {
+                value,
+                bytes,
+                flags,
+                inq,
+            }),
+            _ => Ok(Received {
+                value,
+                ..Received::default()
+            }),
         }
     }
 

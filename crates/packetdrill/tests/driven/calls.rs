@@ -444,3 +444,73 @@ fn the_end_leaves_no_descriptor_behind() {
     library.free();
     assert!(!is_open(fd), "the rest is closed at the end");
 }
+
+#[test]
+fn a_buffer_that_is_not_there_takes_nothing() {
+    let library = Library::start(FLAGS);
+    let (fd, local, remote, next) = connected(&library);
+    let table = library.table;
+    let nowhere = std::ptr::null_mut();
+    // SAFETY: null, of which the calls must not make more than an error.
+    let (wrote, read) = unsafe {
+        let wrote = (table.write)(table.userdata, fd, nowhere, 10);
+        let wrote = (wrote, errno());
+        let says = Says {
+            flags: ACK,
+            seq: 1,
+            ack: next,
+            payload: b"still here",
+        };
+        library.inject(&packet(remote, local, says));
+        let read = (table.read)(table.userdata, fd, nowhere, 10);
+        (wrote, (read, errno()))
+    };
+    assert_eq!((wrote, read), ((-1, libc::EFAULT), (-1, libc::EFAULT)), "both");
+    assert_eq!(
+        library.read(fd, 100),
+        Ok(b"still here".to_vec()),
+        "nothing is lost"
+    );
+    library.free();
+}
+
+#[test]
+fn what_is_left_comes_as_a_control_message() {
+    let library = Library::start(FLAGS);
+    let (fd, local, remote, next) = connected(&library);
+    assert_eq!(library.set(fd, libc::IPPROTO_TCP, libc::TCP_INQ, 1), 0, "asked");
+    let says = Says {
+        flags: ACK,
+        seq: 1,
+        ack: next,
+        payload: b"0123456789",
+    };
+    library.inject(&packet(remote, local, says));
+    let (mut bytes, mut control) = ([0u8; 4], [0u64; 8]);
+    let mut piece = libc::iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: bytes.len(),
+    };
+    // SAFETY: all zeros is an empty message.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &mut piece;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control);
+    let table = library.table;
+    // SAFETY: one piece, and room for control messages, aligned as they must be.
+    let (got, level, kind, left) = unsafe {
+        let got = (table.recvmsg)(table.userdata, fd, &mut message, 0);
+        let first = libc::CMSG_FIRSTHDR(&message);
+        assert!(!first.is_null(), "there is one");
+        let left = libc::CMSG_DATA(first).cast::<i32>().read_unaligned();
+        (got, (*first).cmsg_level, (*first).cmsg_type, left)
+    };
+    assert_eq!((got, &bytes), (4, b"0123"), "received");
+    assert_eq!(
+        (level, kind, left),
+        (libc::IPPROTO_TCP, 36, 6),
+        "TCP_CM_INQ: six more"
+    );
+    library.free();
+}

@@ -147,6 +147,9 @@ pub enum Output {
         bytes: Vec<u8>,
         /// `msg_flags` of recvmsg.
         flags: i32,
+        /// With `TCP_INQ`: how much is left to be read, the end counted as a byte.
+        /// recvmsg hands it over as a control message, `TCP_CM_INQ`.
+        inq: Option<i32>,
     },
     /// An option's value.
     Bytes(Vec<u8>),

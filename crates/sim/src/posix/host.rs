@@ -320,6 +320,7 @@ impl Host {
     }
 
     fn on_event(&mut self, event: Event) {
+        let now = self.now;
         match event {
             Event::Opened {
                 conn,
@@ -328,10 +329,17 @@ impl Host {
             Event::Opened { conn, listener: None } => {
                 if let Some(socket) = self.socket_of(conn) {
                     socket.phase = Phase::Connected(conn);
+                    socket.data_at = now;
                     socket.wakes += 1;
                 }
             }
-            Event::Readable { conn } | Event::Writable { conn } => {
+            Event::Readable { conn } => {
+                if let Some(socket) = self.socket_of(conn) {
+                    socket.data_at = now;
+                    socket.wakes += 1;
+                }
+            }
+            Event::Writable { conn } => {
                 if let Some(socket) = self.socket_of(conn) {
                     socket.wakes += 1;
                 }
@@ -373,6 +381,7 @@ impl Host {
         let mut socket = Socket::new(is_ipv6, options);
         socket.phase = Phase::Connected(conn);
         socket.is_connect_told = true;
+        socket.data_at = self.now;
         socket.local = Some(tuple.local());
         socket.remote = Some(tuple.remote());
         self.stack.set_user(conn, name);
@@ -427,6 +436,7 @@ impl Host {
             receive_timeout: 0,
             send_timeout: 0,
             congestion: self.knobs.congestion,
+            inq: false,
             kept: Vec::new(),
         }
     }

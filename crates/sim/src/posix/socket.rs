@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crore_base::Instant;
 use crore_stack::{CloseReason, ConnId, ListenerId, Stack, State};
 
 use super::Errno;
@@ -37,6 +38,8 @@ pub(super) struct Socket {
     pub(super) is_connect_told: bool,
     /// The last write said that more would come (`MSG_MORE`).
     pub(super) has_more: bool,
+    /// When data came last, or the connection began.
+    pub(super) data_at: Instant,
     /// How often there was something new: what edges are made of.
     pub(super) wakes: u64,
 }
@@ -82,6 +85,8 @@ pub(super) struct Options {
     pub(super) send_timeout: u64,
     /// The name of the congestion control.
     pub(super) congestion: CongestionName,
+    /// `TCP_INQ`.
+    pub(super) inq: bool,
     /// Options that are remembered and have no effect of their own, by level and name.
     pub(super) kept: Vec<((i32, i32), i32)>,
 }
@@ -101,6 +106,7 @@ impl Socket {
             peer_done: false,
             is_connect_told: false,
             has_more: false,
+            data_at: Instant::ZERO,
             wakes: 0,
         }
     }

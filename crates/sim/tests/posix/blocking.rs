@@ -53,7 +53,8 @@ fn a_blocking_connect_read_and_write_wait_for_what_they_need() {
         reply.output,
         Output::Data {
             bytes: b"abc".to_vec(),
-            flags: 0
+            flags: 0,
+            inq: None,
         },
         "just that"
     );

@@ -305,3 +305,75 @@ fn a_cork_holds_back_what_fills_no_segment() {
         "or not"
     );
 }
+
+#[test]
+fn a_reader_who_asks_is_told_how_much_is_left() {
+    let mut net = Net::new();
+    let (_, fd, next, peer) = net.accepted();
+    assert_eq!(net.set(fd, libc::IPPROTO_TCP, libc::TCP_INQ, 1), Ok(0), "asked");
+    net.send(ACK, peer, next, b"12345");
+    net.expect(ACK);
+    let left = |net: &mut Net, len| match net.call(Call::Receive { fd, len, flags: 0 }).output {
+        Output::Data { inq, .. } => inq,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(left(&mut net, 2), Some(3), "three more");
+    net.send(ACK | Flags::FIN, peer + 5, next, b"6");
+    net.expect(ACK);
+    assert_eq!(left(&mut net, 3), Some(1), "the last one");
+    assert_eq!(
+        left(&mut net, 3),
+        Some(1),
+        "and then the end, which counts as a byte"
+    );
+}
+
+#[test]
+fn tcp_info_says_what_was_agreed_on_and_what_has_passed() {
+    let mut net = Net::new();
+    let (_, fd, next, peer) = net.accepted();
+    let info = |net: &mut Net| {
+        let reply = net.call(Call::GetOption {
+            fd,
+            level: libc::IPPROTO_TCP,
+            name: libc::TCP_INFO,
+            len: 1_000,
+        });
+        match reply.output {
+            Output::Bytes(bytes) => bytes,
+            other => panic!("{other:?}"),
+        }
+    };
+    let word = |info: &[u8], at: usize| u32::from_ne_bytes(info[at..at + 4].try_into().unwrap());
+    let first = info(&mut net);
+    assert_eq!(
+        first.len(),
+        crore_sim::posix::TCP_INFO_LEN,
+        "no more than there is"
+    );
+    assert_eq!(
+        (first[0], first[5]),
+        (1, 0),
+        "established; the peer has offered nothing"
+    );
+    net.send(ACK, peer, next, &[0; 100]);
+    net.expect(ACK);
+    assert_eq!(net.write(fd, &[0; 50], 0), Ok(50), "written");
+    net.expect(ACK | Flags::PSH);
+    net.pass(Duration::from_millis(70));
+    net.send(ACK, peer + 100, next + 50, b"");
+    let then = info(&mut net);
+    let long = |at: usize| u64::from_ne_bytes(then[at..at + 8].try_into().unwrap());
+    assert_eq!(word(&then, 52), 70, "ms since data came");
+    assert_eq!(
+        (word(&then, 44), word(&then, 56)),
+        (70, 0),
+        "since it was sent, and answered"
+    );
+    assert_eq!(
+        (long(120), long(128)),
+        (50, 100),
+        "bytes acknowledged, and received"
+    );
+    assert_eq!(word(&then, 16), 1460, "the segment size");
+}

@@ -23,7 +23,7 @@ mod transmit;
 
 use std::rc::Rc;
 
-use crore_base::{DropReason, Instant, SeqNum};
+use crore_base::{DropReason, Duration, Instant, SeqNum};
 
 use crate::congestion::Congestion;
 use crate::ecn::EcnState;
@@ -224,6 +224,7 @@ impl Connection {
         let (receive, reassembly) = self.rcv.footprint();
         Stats {
             srtt: self.rtt.srtt(),
+            rttvar: self.rtt.measured().map_or(Duration::ZERO, |(_, rttvar)| rttvar),
             rto: self.rtt.rto(),
             cwnd: self.congestion.window(),
             ssthresh: self.congestion.threshold(),
@@ -240,6 +241,16 @@ impl Connection {
             ecn: self.ecn.mode(),
             ce_received: self.ecn.ce_received,
             ece_received: self.ecn.ece_received,
+            retries: self.retries,
+            received: self.rcv.received(),
+            acknowledged: self.snd.acknowledged(),
+            heard_at: self.heard_at,
+            sent_at: self.sent_at,
+            timestamps: self.ts.enabled,
+            sack: self.sack,
+            scales: self
+                .scaling
+                .then(|| (self.snd.scale.shift(), self.rcv.scale.shift())),
             buffered: Buffered {
                 send: self.snd.footprint(),
                 receive,

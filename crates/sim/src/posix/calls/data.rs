@@ -61,7 +61,7 @@ impl Host {
             self.take(conn, len, progress);
         }
         if progress.received.len() >= enough {
-            return Some(received(progress, flags));
+            return Some(self.received(id, progress, flags));
         }
         self.no_data(id, may_not, timeout, flags, progress)
     }
@@ -78,18 +78,46 @@ impl Host {
         let some = !progress.received.is_empty();
         let at_end = self.is_at_end(id);
         let socket = self.sockets.get_mut(&id)?;
+        let failed = socket.error.is_some();
         if !some {
             if let Some(errno) = socket.take_error() {
                 return Some(Err(errno));
             }
             if at_end {
-                return Some(received(progress, flags));
+                return Some(self.received(id, progress, flags));
             }
-        } else if at_end || socket.error.is_some() {
-            return Some(received(progress, flags));
+        } else if at_end || failed {
+            return Some(self.received(id, progress, flags));
         }
         let waited = self.wait(progress, may_not, timeout, Errno(libc::EAGAIN))?;
-        Some(if some { received(progress, flags) } else { waited })
+        Some(if some {
+            self.received(id, progress, flags)
+        } else {
+            waited
+        })
+    }
+
+    /// What a receiver gets: the bytes, or with `MSG_TRUNC` their number alone.
+    fn received(&self, id: SocketId, progress: &mut Progress, flags: i32) -> Answer {
+        let mut bytes = core::mem::take(&mut progress.received);
+        let count = bytes.len() as i64;
+        if flags & libc::MSG_TRUNC != 0 {
+            bytes.clear();
+        }
+        let inq = self
+            .sockets
+            .get(&id)
+            .filter(|socket| socket.options.inq)
+            .map(|socket| {
+                let left = socket.conn().map_or(0, |conn| self.stack.readable(conn));
+                // Who has read everything can tell by it that more is to come, or not.
+                if left == 0 {
+                    i32::from(socket.peer_done)
+                } else {
+                    left as i32
+                }
+            });
+        Ok((count, Output::Data { bytes, flags: 0, inq }))
     }
 
     /// Whether nothing more will ever come than lies there now.
@@ -128,7 +156,7 @@ impl Host {
                 progress.received.resize(len.min(waiting), 0);
                 let copied = self.stack.peek_data(conn, 0, &mut progress.received);
                 progress.received.truncate(copied);
-                return Some(received(progress, flags));
+                return Some(self.received(id, progress, flags));
             }
         }
         self.no_data(id, may_not, timeout, flags, progress)
@@ -228,7 +256,16 @@ impl Host {
         }
         let count = len.min(state.bytes.len());
         progress.received = state.bytes.drain(..count).collect();
-        Some(received(progress, 0))
+        let bytes: Vec<u8> = core::mem::take(&mut progress.received);
+        let count = bytes.len() as i64;
+        Some(Ok((
+            count,
+            Output::Data {
+                bytes,
+                flags: 0,
+                inq: None,
+            },
+        )))
     }
 
     fn write_pipe(&mut self, fd: Fd, pipe: u64, data: &[u8], progress: &mut Progress) -> Attempt {
@@ -303,16 +340,6 @@ impl Host {
             _ => Some(fail(libc::EINVAL)),
         }
     }
-}
-
-/// What a receiver gets: the bytes, or with `MSG_TRUNC` their number alone.
-fn received(progress: &mut Progress, flags: i32) -> Answer {
-    let mut bytes = core::mem::take(&mut progress.received);
-    let count = bytes.len() as i64;
-    if flags & libc::MSG_TRUNC != 0 {
-        bytes.clear();
-    }
-    Ok((count, Output::Data { bytes, flags: 0 }))
 }
 
 /// The answer of a sender that has to stop before the end, if it sent anything.

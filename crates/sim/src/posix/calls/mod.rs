@@ -41,6 +41,7 @@ impl Progress {
                 Output::Data {
                     bytes: self.received,
                     flags: 0,
+                    inq: None,
                 },
             )))
         } else {

@@ -26,7 +26,9 @@ const MOST_BUFFER: i32 = 1 << 29;
 /// nothing here, with what they are at first.
 const KEPT: &[(i32, i32, i32)] = &[
     (libc::SOL_SOCKET, libc::SO_BROADCAST, 0),
+    (libc::SOL_SOCKET, libc::SO_BUSY_POLL, 0),
     (libc::SOL_SOCKET, libc::SO_DONTROUTE, 0),
+    (libc::SOL_SOCKET, libc::SO_INCOMING_CPU, -1),
     (libc::SOL_SOCKET, libc::SO_MARK, 0),
     (libc::SOL_SOCKET, libc::SO_OOBINLINE, 0),
     (libc::SOL_SOCKET, libc::SO_PRIORITY, 0),
@@ -35,7 +37,13 @@ const KEPT: &[(i32, i32, i32)] = &[
     (libc::SOL_SOCKET, libc::SO_ZEROCOPY, 0),
     (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 0),
     (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, 0),
+    (libc::IPPROTO_TCP, libc::TCP_SAVE_SYN, 0),
+    (libc::IPPROTO_TCP, libc::TCP_THIN_DUPACK, 0),
+    (libc::IPPROTO_TCP, libc::TCP_THIN_LINEAR_TIMEOUTS, 0),
     (libc::IPPROTO_TCP, libc::TCP_TIMESTAMP, 0),
+    (libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 0),
+    (libc::IPPROTO_IP, libc::IP_FREEBIND, 0),
+    (libc::IPPROTO_IP, libc::IP_TRANSPARENT, 0),
     (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_WANT),
     (libc::IPPROTO_IP, libc::IP_RECVERR, 0),
     (libc::IPPROTO_IP, libc::IP_RECVTOS, 0),
@@ -137,6 +145,7 @@ impl Host {
                 mtu
             }
             (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) => i32::from(options.v6_only),
+            (libc::IPPROTO_TCP, libc::TCP_INQ) => i32::from(options.inq),
             _ => {
                 let key = (level, name);
                 let kept = options
@@ -195,6 +204,10 @@ impl Host {
         match key {
             (libc::SOL_SOCKET, libc::SO_REUSEADDR) => options.reuse_address = on,
             (libc::SOL_SOCKET, libc::SO_REUSEPORT) => options.reuse_port = on,
+            (libc::IPPROTO_TCP, libc::TCP_INQ) => match number {
+                0 | 1 => options.inq = on,
+                _ => return fail(libc::EINVAL),
+            },
             (libc::SOL_SOCKET, libc::SO_RCVLOWAT) => options.receive_low = number.max(1) as u32,
             // Linux says twice what is asked for: half of it is for its own use.
             (libc::SOL_SOCKET, libc::SO_RCVBUF | libc::SO_RCVBUFFORCE) => {
@@ -272,7 +285,7 @@ impl Host {
 
     fn info(&self, id: SocketId) -> Result<Vec<u8>, Errno> {
         let socket = self.sockets.get(&id).ok_or(Errno(libc::EBADF))?;
-        Ok(info::tcp_info(socket, &self.stack, self.knobs.mtu))
+        Ok(info::tcp_info(socket, &self.stack, self.now, self.knobs.mtu))
     }
 
     pub(super) fn fcntl(&mut self, fd: Fd, command: i32, argument: i64) -> Answer {
