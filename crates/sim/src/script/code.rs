@@ -73,6 +73,8 @@ fn statements(code: &str) -> Vec<String> {
             }
             ('"' | '\'', None) => quote = Some(c),
             (_, Some(open)) if c == open => quote = None,
+            // A backslash at its end carries a line on.
+            ('\\', None) => continue,
             ('(' | '[', None) => depth += 1,
             (')' | ']', None) => depth -= 1,
             ('\n' | ';', None) if depth <= 0 => {

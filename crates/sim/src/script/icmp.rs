@@ -26,8 +26,13 @@ const V4: &[(&str, &str, (u8, u8))] = &[
     ("redirect", "host_redirect", (5, 1)),
     ("time_exceeded", "", (11, 0)),
     ("time_exceeded", "ttl_exceeded", (11, 0)),
+    ("time_exceeded", "ttl_exceeded_in_transit", (11, 0)),
+    ("time_exceeded", "frag_reass_exceeded", (11, 1)),
     ("time_exceeded", "reassembly_time_exceeded", (11, 1)),
     ("parameter_problem", "", (12, 0)),
+    ("parameter_problem", "code_0", (12, 0)),
+    ("parameter_problem", "code_1", (12, 1)),
+    ("parameter_problem", "code_2", (12, 2)),
 ];
 
 /// Types and codes of ICMPv6 (RFC 4443).
@@ -41,6 +46,8 @@ const V6: &[(&str, &str, (u8, u8))] = &[
     ("packet_too_big", "", (2, 0)),
     ("time_exceeded", "", (3, 0)),
     ("time_exceeded", "exceeded_hop_limit", (3, 0)),
+    ("time_exceeded", "hop_limit_exceeded_in_transit", (3, 0)),
+    ("time_exceeded", "frag_reass_exceeded", (3, 1)),
     ("time_exceeded", "exceeded_frag_time", (3, 1)),
     ("parameter_problem", "", (4, 0)),
     ("parameter_problem", "header_field", (4, 0)),

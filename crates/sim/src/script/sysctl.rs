@@ -159,6 +159,8 @@ const TABLE: &[(&str, Means)] = &[
     ("tcp.hostcache.purge", Means::Nothing),
     ("tcp.hostcache.purgenow", Means::Nothing),
     ("tcp.hostcache.enable", Means::Nothing),
+    ("tcp.rexmit_drop_options", Means::Always(&["0"])),
+    ("kern.ipc.maxsockbuf", Means::Nothing),
     ("tcp.recvbuf_auto", Means::Nothing),
     ("tcp.sendbuf_auto", Means::Nothing),
     ("tcp.nolocaltimewait", Means::Nothing),

@@ -77,16 +77,19 @@ impl Connection {
             return Some(DropReason::MissingAck);
         }
         self.heard(now);
-        if let Some(timestamps) = seg.options.timestamps
-            && self.ts.enabled
-        {
-            self.ts.update(now, timestamps.value, seq, self.rcv.last_ack_sent);
-        }
         let dropped = if self.state == State::SynReceived {
             self.on_ack_syn_received(now, seg, seq)
         } else {
             self.on_ack(now, seg, seq, len)
         };
+        // Not before the acknowledgment is known to be one: else a guess at the
+        // number alone would leave a timestamp that makes all that follows outdated.
+        if let Some(timestamps) = seg.options.timestamps
+            && self.ts.enabled
+            && dropped.is_none()
+        {
+            self.ts.update(now, timestamps.value, seq, self.rcv.last_ack_sent);
+        }
         if dropped.is_some() || len == 0 {
             return dropped;
         }

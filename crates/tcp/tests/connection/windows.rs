@@ -521,6 +521,28 @@ fn an_outdated_timestamp_is_refused_and_answered() {
 }
 
 #[test]
+fn a_timestamp_beside_an_impossible_acknowledgment_does_not_count() {
+    let stamped = |mut segment: Segment, value: u32| {
+        segment.options.timestamps = Some(Timestamps { value, echo: 0 });
+        segment
+    };
+    let config = Config {
+        timestamps: true,
+        ..plain()
+    };
+    let mut lone = Lone::answering(config, &stamped(syn(), 1_000));
+    lone.out();
+    lone.recv(&stamped(seg(ACK, 1, 1), 1_001), b"");
+    assert_eq!(
+        lone.recv(&stamped(seg(ACK, 1, 9_999), 200_000), b"forged"),
+        Disposition::Dropped(DropReason::UnacceptableAck),
+        "nobody has sent so much"
+    );
+    lone.recv(&stamped(seg(ACK, 1, 1), 1_002), b"true");
+    assert_eq!(lone.read_all(), b"true", "what follows is not outdated by it");
+}
+
+#[test]
 fn the_earliest_segment_of_a_burst_is_echoed() {
     let stamped = |mut segment: Segment, value: u32| {
         segment.options.timestamps = Some(Timestamps { value, echo: 0 });

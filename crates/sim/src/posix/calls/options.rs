@@ -233,7 +233,15 @@ impl Host {
             (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) => options.v6_only = on,
             _ => {
                 if let Some(option) = tcp_option(key, number, &options.tcp, usual_delay)? {
-                    return self.tune(id, option);
+                    let answer = self.tune(id, option)?;
+                    // As in Linux: what a cork or MSG_MORE holds back goes out; what is
+                    // written later is held back again.
+                    if option == TcpOption::Nodelay(true)
+                        && let Some(conn) = self.conn_of(id)
+                    {
+                        self.tell(conn, TcpOption::Cork(false));
+                    }
+                    return Ok(answer);
                 }
                 if !KEPT.iter().any(|(l, n, _)| (*l, *n) == key) {
                     return fail(libc::ENOPROTOOPT);

@@ -18,11 +18,14 @@ pub(super) fn packet(cursor: &mut Cursor<'_>) -> Parsed<PacketSpec> {
         cursor.want(">")?;
         Direction::Outbound
     };
+    let ahead = echoed_ahead(cursor)?;
     let ip = ip(cursor)?;
     let ports = ports(cursor)?;
     let word = cursor.peek_word()?;
-    let body = if word == "icmp" {
-        Body::Icmp(icmp(cursor)?)
+    let body = if word == "icmp" || ahead.is_some() {
+        let mut icmp = icmp(cursor)?;
+        icmp.echoed = icmp.echoed.or(ahead);
+        Body::Icmp(icmp)
     } else if FOREIGN.contains(&word) {
         cursor.rest_of_line();
         Body::Foreign(word.to_owned())
@@ -47,6 +50,24 @@ pub(super) fn packet(cursor: &mut Cursor<'_>) -> Parsed<PacketSpec> {
         ports,
         body,
     })
+}
+
+/// FreeBSD's dialect has the segment that an ICMP message answers before it:
+/// `[1:1461(1460)] icmp unreachable port_unreachable`.
+fn echoed_ahead(cursor: &mut Cursor<'_>) -> Parsed<Option<(u32, u32)>> {
+    let mut ahead = cursor.clone();
+    if !ahead.eat("[")?
+        || !ahead
+            .rest()
+            .trim_start()
+            .starts_with(|c: char| c.is_ascii_digit())
+    {
+        return Ok(None);
+    }
+    let (start, len) = range(&mut ahead)?;
+    ahead.want("]")?;
+    *cursor = ahead;
+    Ok(start.map(|start| (start, len)))
 }
 
 fn is_any(option: &TcpOptionSpec) -> bool {

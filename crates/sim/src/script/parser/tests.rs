@@ -189,6 +189,11 @@ fn icmp_and_what_is_not_ours() {
             echoed: Some((1, 0)),
         })
     );
+    assert_eq!(
+        body("+0 < [5:5(0)] icmp unreachable port_unreachable"),
+        body("+0 < icmp unreachable port_unreachable [5:5(0)]"),
+        "FreeBSD's dialect"
+    );
     for (text, name) in [
         ("+0 > udp (1000)", "udp"),
         ("+0 > sctp: INIT[flgs=0]", "sctp"),

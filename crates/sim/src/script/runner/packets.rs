@@ -241,6 +241,7 @@ impl Runner<'_> {
     /// same header, is put together with it.
     fn whole_segment(&mut self, flow: usize, expected: &TcpSpec, first: Segment) -> Segment {
         let mut whole = first;
+        let mut pieces = 1;
         while (whole.payload.len() as u32) < expected.len && !whole.payload.is_empty() {
             let Some(packet) = self.host.output() else { break };
             let next = match packet::read(&packet.bytes) {
@@ -262,6 +263,11 @@ impl Runner<'_> {
             self.packets += 1;
             whole.flags = whole.flags.with(next.flags);
             whole.payload.extend(next.payload);
+            pieces += 1;
+        }
+        // Which piece would be pushed is a matter of taste.
+        if pieces > 1 && expected.flags.with(TcpFlags::PSH) == whole.flags.with(TcpFlags::PSH) {
+            whole.flags = expected.flags;
         }
         whole
     }
