@@ -9,7 +9,9 @@ use std::rc::Rc;
 
 use crore_base::{Duration, Instant, SeqNum, WindowScale};
 use crore_netbuf::Chunk;
-use crore_tcp::{Buffered, Config, Connection, Disposition, Event, Keepalive, Path, Read, State, Unreachable};
+use crore_tcp::{
+    Buffered, Config, Connection, Disposition, Event, Keepalive, Path, Read, State, Unreachable,
+};
 use crore_wire::{Flags, SackBlocks, Segment, TcpOptions, Timestamps};
 
 use crate::pattern;
@@ -165,7 +167,9 @@ impl World {
                 let mss = script.u16();
                 self.conn.on_path_mtu(self.now, mss);
             }
-            13 => self.conn.on_unreachable(self.now, Unreachable::Host, script.one_in(4)),
+            13 => self
+                .conn
+                .on_unreachable(self.now, Unreachable::Host, script.one_in(4)),
             14 => self.events(),
             _ => match script.u8() % 16 {
                 0..4 => self.conn.shutdown_write(),

@@ -7,6 +7,7 @@
 pub mod connection;
 pub mod frames;
 pub mod options;
+pub mod pair;
 pub mod parse;
 pub mod pattern;
 pub mod reassembly;
@@ -19,10 +20,11 @@ mod tests {
 
     #[test]
     fn the_corpus_passes() {
-        let targets: [(&str, Target); 5] = [
+        let targets: [(&str, Target); 6] = [
             ("parse", super::parse::run),
             ("options", super::options::run),
             ("connection", super::connection::run),
+            ("pair", super::pair::run),
             ("reassembly", super::reassembly::run),
             ("stack", super::stack::run),
         ];
