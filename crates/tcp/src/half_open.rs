@@ -276,11 +276,12 @@ impl HalfOpen {
             .snd
             .set_window(self.irs(), self.iss(), u32::from(self.window));
         connection.snd.nxt = self.iss() + 1;
+        match self.timed_since(now) {
+            Some(sent) => connection.sent.push(self.iss(), self.iss() + 1, sent),
+            None => connection.sent.push_untimed(self.iss(), self.iss() + 1, now),
+        }
         connection.guard_flight(now);
         connection.syn_lost = self.resent > 0;
-        if let Some(sent) = self.timed_since(now) {
-            connection.rtt.resume_timing(self.iss() + 1, sent);
-        }
         connection
     }
 

@@ -15,9 +15,9 @@
 //! ```
 //!
 //! Read first: RFC 9293. Then, where they apply: RFC 5681 and 6582 (congestion,
-//! recovery), 6298 (timer), 7323 (timestamps, window scale), 2018 and 6675
-//! (SACK), 5961 (blind attacks), 6528 (initial sequence numbers), 4987 (SYN
-//! floods), 3168 (ECN), 6191 and 1337 (TIME-WAIT), 5927 (ICMP).
+//! recovery), 6298 (timer), 7323 (timestamps, window scale), 2018, 2883, 8985
+//! and 9937 (SACK), 5961 (blind attacks), 6528 (initial sequence numbers), 4987
+//! (SYN floods), 3168 (ECN), 6191 and 1337 (TIME-WAIT), 5927 (ICMP).
 //!
 //! Always true: nothing that comes from the wire and nothing that the
 //! application does out of turn makes this crate panic or grow without a bound.
@@ -34,12 +34,14 @@ mod half_open;
 mod isn;
 mod options;
 mod park;
+mod prr;
+mod rack;
 mod receive;
 mod recovery;
 mod reset;
 mod rtt;
-mod sack;
 mod send;
+mod sent;
 mod state;
 mod stats;
 mod timestamps;

@@ -2,10 +2,10 @@
 //!
 //! Read first: RFC 6298, RFC 7323 section 4.
 //!
-//! Always true: `min <= rto <= max`; a segment that was sent twice is never
-//! timed (Karn's algorithm), except by its timestamp.
+//! Always true: `min <= rto <= max`; one measurement counts in a round trip, or
+//! the smoothing would forget too fast where many acknowledgments come.
 
-use crore_base::{Duration, Instant, SeqNum};
+use crore_base::{Duration, SeqNum};
 
 /// Smoothed round-trip time and the retransmission time-out derived from it.
 #[derive(Clone, Copy, Debug)]
@@ -18,8 +18,8 @@ pub(crate) struct RttEstimator {
     max: Duration,
     /// How often the time-out was doubled since the last measurement.
     backoff: u8,
-    /// The segment that is being timed: one past its end, and when it was sent.
-    timed: Option<(SeqNum, Instant)>,
+    /// The next measurement counts when all before this is acknowledged.
+    round: Option<SeqNum>,
 }
 
 impl RttEstimator {
@@ -33,43 +33,31 @@ impl RttEstimator {
             min,
             max,
             backoff: 0,
-            timed: None,
-        }
-    }
-
-    /// New data up to `end` was sent: it is timed unless something else is.
-    pub(crate) fn on_sent(&mut self, end: SeqNum, now: Instant) {
-        if self.timed.is_none() {
-            self.timed = Some((end, now));
+            round: None,
         }
     }
 
     //= rfc6298#section-3 (MUST)
-    // Which of two copies was acknowledged can't be known, so none is timed.
-    pub(crate) const fn on_retransmitted(&mut self) {
-        self.timed = None;
-    }
-
-    /// `ack` acknowledges new data; `echoed` is what the timestamp option says.
-    /// Says what the round trip was, if that is known.
-    pub(crate) fn on_ack(&mut self, ack: SeqNum, now: Instant, echoed: Option<Duration>) -> Option<Duration> {
-        match self.timed {
-            Some((end, sent)) if ack.at_or_after(end) => {
-                let rtt = now.since(sent);
-                self.timed = None;
-                self.sample(rtt);
-                Some(rtt)
-            }
-            Some(_) => echoed,
-            //= rfc7323#section-4.1 (SHOULD)
-            // With timestamps even a retransmission's round trip is known.
-            None => {
-                if let Some(rtt) = echoed {
-                    self.sample(rtt);
-                }
-                echoed
-            }
+    // Which of two copies was acknowledged can't be known, so what was sent
+    // twice has no `measured` round trip (Karn's algorithm).
+    //= rfc7323#section-4.1 (SHOULD)
+    // With timestamps even a retransmission's round trip is known: `echoed`.
+    /// `ack` acknowledges new data, when `nxt` is the next number. Says what the
+    /// round trip was, if that is known.
+    #[inline]
+    pub(crate) fn on_ack(
+        &mut self,
+        ack: SeqNum,
+        nxt: SeqNum,
+        measured: Option<Duration>,
+        echoed: Option<Duration>,
+    ) -> Option<Duration> {
+        let rtt = measured.or(echoed)?;
+        if self.backoff > 0 || self.round.is_none_or(|round| ack.at_or_after(round)) {
+            self.round = Some(nxt);
+            self.sample(rtt);
         }
+        Some(rtt)
     }
 
     //= rfc6298#section-2 (MUST)
@@ -125,11 +113,6 @@ impl RttEstimator {
         self.derive(srtt);
     }
 
-    /// A segment up to `end` is being timed since `sent`.
-    pub(crate) const fn resume_timing(&mut self, end: SeqNum, sent: Instant) {
-        self.timed = Some((end, sent));
-    }
-
     //= rfc6298#section-5.5 (MUST)
     // Each time-out doubles the next one, up to a bound.
     pub(crate) fn back_off(&mut self) {
@@ -177,38 +160,47 @@ mod tests {
         )
     }
 
-    fn at(ms: u64) -> Instant {
-        Instant::from_millis(ms)
+    const fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    /// An acknowledgment of all that is out.
+    fn ack(rtt: &mut RttEstimator, ack: u32, measured: Option<Duration>, echoed: Option<Duration>) {
+        rtt.on_ack(SeqNum(ack), SeqNum(ack), measured, echoed);
     }
 
     #[test]
     fn the_first_sample_sets_and_later_ones_smooth() {
         let mut rtt = estimator();
         assert_eq!(rtt.rto(), Duration::from_secs(1), "RFC 6298 section 2.1");
-        rtt.on_sent(SeqNum(10), at(0));
-        rtt.on_ack(SeqNum(10), at(100), None);
-        assert_eq!(rtt.srtt(), Some(Duration::from_millis(100)), "R itself");
-        assert_eq!(rtt.rto(), Duration::from_millis(300), "R + 4 * R/2");
-        rtt.on_sent(SeqNum(20), at(200));
-        rtt.on_ack(SeqNum(20), at(380), None);
-        assert_eq!(rtt.srtt(), Some(Duration::from_millis(110)), "7/8 + 1/8");
+        ack(&mut rtt, 10, Some(ms(100)), None);
+        assert_eq!(rtt.srtt(), Some(ms(100)), "R itself");
+        assert_eq!(rtt.rto(), ms(300), "R + 4 * R/2");
+        ack(&mut rtt, 20, Some(ms(180)), None);
+        assert_eq!(rtt.srtt(), Some(ms(110)), "7/8 + 1/8");
         // RTTVAR = 3/4 * 50 + 1/4 * 80 = 57.5 ms.
-        assert_eq!(rtt.rto(), Duration::from_millis(340), "110 + 4 * 57.5");
+        assert_eq!(rtt.rto(), ms(340), "110 + 4 * 57.5");
     }
 
     #[test]
-    fn a_segment_sent_twice_is_not_timed() {
+    fn a_segment_sent_twice_is_timed_by_its_timestamp_only() {
         let mut rtt = estimator();
-        rtt.on_sent(SeqNum(10), at(0));
-        rtt.on_retransmitted();
-        rtt.on_ack(SeqNum(10), at(900), None);
+        ack(&mut rtt, 10, None, None);
         assert_eq!(rtt.srtt(), None, "Karn's algorithm");
-        rtt.on_ack(SeqNum(20), at(901), Some(Duration::from_millis(5)));
-        assert_eq!(
-            rtt.srtt(),
-            Some(Duration::from_millis(5)),
-            "a timestamp tells which copy it was"
-        );
+        ack(&mut rtt, 20, None, Some(ms(5)));
+        assert_eq!(rtt.srtt(), Some(ms(5)), "a timestamp tells which copy it was");
+    }
+
+    #[test]
+    fn one_measurement_counts_in_a_round_trip() {
+        let mut rtt = estimator();
+        rtt.on_ack(SeqNum(10), SeqNum(100), Some(ms(100)), None);
+        for n in 11..100 {
+            rtt.on_ack(SeqNum(n), SeqNum(200), Some(ms(900)), None);
+        }
+        assert_eq!(rtt.srtt(), Some(ms(100)), "all of one flight");
+        rtt.on_ack(SeqNum(100), SeqNum(200), Some(ms(900)), None);
+        assert_eq!(rtt.srtt(), Some(ms(200)), "the next one");
     }
 
     #[test]
@@ -220,8 +212,7 @@ mod tests {
             seconds.push(rtt.rto().as_millis() / 1000);
         }
         assert_eq!(seconds, [2, 4, 8, 16, 32, 60, 60, 60], "doubled, then bounded");
-        rtt.on_sent(SeqNum(10), at(0));
-        rtt.on_ack(SeqNum(10), at(1), None);
-        assert_eq!(rtt.rto(), Duration::from_millis(200), "the floor");
+        ack(&mut rtt, 10, Some(ms(1)), None);
+        assert_eq!(rtt.rto(), ms(200), "the floor");
     }
 }

@@ -59,6 +59,14 @@ pub struct Stats {
     pub sack: bool,
     /// By how many bits the peer's windows and ours are scaled, if they are.
     pub scales: Option<(u8, u8)>,
+    /// Tail loss probes sent (RFC 8985).
+    pub probes: u32,
+    /// Recoveries and time-outs that turned out to be for nothing, and were undone.
+    pub spurious: u32,
+    /// Whether the path was seen to deliver out of order.
+    pub reordering_seen: bool,
+    /// The shortest round trip of late; none before the first measurement.
+    pub min_rtt: Option<Duration>,
     /// Memory pinned by data.
     pub buffered: Buffered,
 }

@@ -72,12 +72,18 @@ impl TimestampState {
         (elapsed <= LONGEST_MS).then(|| Duration::from_millis(u64::from(elapsed.max(1))))
     }
 
+    /// Whether `echo` is of something sent before `at`, as far as the clock tells.
+    pub(crate) fn echoes_before(&self, echo: u32, at: Instant) -> bool {
+        is_older(echo, self.clock(at))
+    }
+
     /// TS.Recent.
     pub(crate) const fn recent(&self) -> u32 {
         self.recent
     }
 
-    const fn clock(&self, now: Instant) -> u32 {
+    /// What our timestamps say at `now`.
+    pub(crate) const fn clock(&self, now: Instant) -> u32 {
         (now.as_millis() as u32).wrapping_add(self.offset)
     }
 }

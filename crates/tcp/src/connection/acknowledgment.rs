@@ -1,17 +1,16 @@
 //! What the peer's acknowledgment, window and SACK blocks mean.
 //!
 //! Read first: RFC 9293 section 3.10.7.4 (fifth), RFC 5961 section 5,
-//! RFC 5681 section 3.2, RFC 6582, RFC 6675.
+//! RFC 2018, RFC 2883. What it says of losses is the business of `loss.rs`.
 
-use crore_base::{DropReason, Duration, Instant, SeqNum};
-use crore_wire::Segment;
+use crore_base::{DropReason, Instant, SeqNum};
+use crore_wire::{SackBlocks, Segment};
 
 use super::{Connection, Owed, Stall, Timer};
 use crate::State;
 use crate::congestion::Acked;
 use crate::event::PendingEvents;
-use crate::recovery::Phase;
-use crate::sack::DUP_THRESH;
+use crate::recovery::{News, Phase};
 
 impl Connection {
     /// The acknowledgment of a segment in a synchronised state, whose text and
@@ -39,172 +38,148 @@ impl Connection {
             self.congestion.on_ecn(now, self.snd.flight());
         }
         let was_shut = self.snd.wnd == 0;
-        let sack_news = !seg.options.sack.is_empty() && self.on_sack_blocks(seg);
+        let flight = self.snd.flight();
         let window = u32::from(seg.window) << self.snd.scale.shift();
-        if ack == self.snd.una {
-            let window_changed = self.snd.update_window(seq, ack, window);
-            let plain = len == 0 && !window_changed && seg.options.sack.is_empty();
-            if self.snd.una != self.snd.nxt && (sack_news || (plain && !was_shut)) {
-                self.on_duplicate_ack(now, sack_news);
-            }
-        } else {
-            self.on_new_ack(now, seg);
+        let progress = ack != self.snd.una;
+        let mut news = News::default();
+        if progress {
+            self.take_progress(now, seg, &mut news);
+        }
+        let of_probe = self.sack && self.take_sack_blocks(now, seg, &mut news);
+        let window_changed = if progress {
             // What acknowledges more is newer in that respect, even if its own
             // number is older (a retransmission): the old window, counted from
             // the new `una`, would reach beyond what the peer ever allowed.
-            self.snd.set_window(seq, ack, window);
-        }
+            self.snd.set_window(seq, ack, window)
+        } else {
+            self.snd.update_window(seq, ack, window)
+        };
+        let bare = !progress && len == 0 && !window_changed && seg.options.sack.is_empty();
+        let arrived = Arrived {
+            progress,
+            bare,
+            duplicate: !progress && flight > 0 && (news.bytes > 0 || (bare && !was_shut)),
+            of_probe,
+            flight,
+        };
+        self.on_news(now, seg, &arrived, &news);
         if self.snd.wnd == 0 || was_shut {
             self.on_window_at_zero(now, was_shut);
         }
+        self.wake_writer();
         self.after_ack(now);
         None
     }
 
-    fn on_sack_blocks(&mut self, seg: &Segment) -> bool {
-        if !self.sack {
-            return false;
-        }
-        let una = seg.ack;
-        let mut news = false;
-        for (left, right) in seg.options.sack.iter() {
-            news |= self.scoreboard.record(una, self.snd.nxt, left, right);
-        }
-        news
+    /// `una` moves, where nothing hints at a loss.
+    #[inline]
+    pub(super) fn on_expected_ack(&mut self, now: Instant, seg: &Segment) {
+        let flight = self.snd.flight();
+        let mut news = News::default();
+        self.take_progress(now, seg, &mut news);
+        self.grow(now, flight, false, &news);
+        self.guard_after_ack(now, true, None);
+        self.wake_writer();
     }
 
-    /// `una` moves.
-    pub(super) fn on_new_ack(&mut self, now: Instant, seg: &Segment) {
+    /// `una` moves: what has arrived by that, and how long it took.
+    #[inline]
+    pub(super) fn take_progress(&mut self, now: Instant, seg: &Segment, news: &mut News) {
         let ack = seg.ack;
-        let flight = self.snd.flight();
-        let acked = self.snd.una.distance_to(ack);
-        let limited = self.congestion.is_limiting(self.snd.una, self.snd.nxt, flight);
-        let echoed = self.echoed_round_trip(now, seg);
-        let rtt = self.rtt.on_ack(ack, now, echoed);
+        let echo = self.echo(seg);
+        let (ts, recover) = (self.ts, self.recovery.recover);
+        let rack = &mut self.rack;
+        self.sent.acknowledge(ack, |run| {
+            news.add(run, recover);
+            rack.on_arrival(now, run, |at| echo.is_some_and(|echo| ts.echoes_before(echo, at)));
+        });
+        rack.on_progress(ack);
+        let echoed = echo.and_then(|echo| self.ts.round_trip(now, echo));
+        let measured = news.timed.map(|(first, _)| now.since(first));
+        self.rtt.on_ack(ack, self.snd.nxt, measured, echoed);
         self.snd.acknowledge(ack);
-        self.scoreboard.advance(ack);
+        self.recovery.on_progress(ack);
         self.retries = 0;
         self.soft_error = None;
-        //= rfc6298#section-5.2 (RECOMMENDED)
-        // When all is acknowledged, the timer is off; when some is (5.3), it
-        // starts anew.
-        self.timer = if self.snd.una == self.snd.nxt {
-            Timer::OFF
-        } else {
-            Timer::retransmit(now + self.rtt.rto())
-        };
+    }
+
+    //= rfc3042#section-2 (MUST)
+    // What is only SACKed does not widen the window until it is acknowledged.
+    /// Tells congestion control of what was acknowledged, `flight` bytes having
+    /// been out until then; `marked` if the peer told of a mark with it.
+    #[inline]
+    pub(super) fn grow(&mut self, now: Instant, flight: u32, marked: bool, news: &News) {
+        let was_una = self.snd.nxt - flight;
+        let limited = self.congestion.is_limiting(was_una, self.snd.nxt, flight);
         let acked = Acked {
             now,
-            acked,
-            una: ack,
+            acked: flight - self.snd.flight(),
+            una: self.snd.una,
             nxt: self.snd.nxt,
-            rtt,
+            rtt: news.timed.map(|(_, last)| now.since(last)),
             srtt: self.rtt.srtt(),
             //= rfc3168#section-6.1.2 (MUST)
             // What tells of a mark lets nothing grow.
-            limited: limited && !self.ecn.is_echo(seg),
-            after_timeout: self.recovery.phase == Phase::Resend,
+            limited: limited && !marked,
+            after_timeout: self.recovery.phase == Phase::Loss,
         };
-        match self.recovery.phase {
-            Phase::Open => {
-                self.recovery.dup_acks = 0;
-                self.congestion.on_ack(&acked);
-                self.enter_recovery_if_lost(now);
-            }
-            Phase::Fast => self.on_ack_in_recovery(acked.acked),
-            Phase::Resend => {
-                self.congestion.on_ack(&acked);
-                self.recovery.resend = self.recovery.resend.max(ack);
-                if ack.at_or_after(self.recovery.recover) {
-                    self.recovery.leave();
-                }
-            }
-        }
-        self.recovery.on_progress(ack);
+        self.congestion.on_ack(&acked);
+    }
+
+    #[inline]
+    fn wake_writer(&mut self) {
         if self.snd.may_wake_writer() {
             self.snd.starved = false;
             self.events.add(PendingEvents::WRITABLE);
         }
     }
 
-    /// In fast recovery `acked` bytes were acknowledged: all that was out when
-    /// it began, or a part.
-    fn on_ack_in_recovery(&mut self, acked: u32) {
-        let smss = self.smss();
-        let una = self.snd.una;
-        if una.at_or_after(self.recovery.recover) {
-            if !self.sack {
-                self.congestion.on_recovered(self.snd.flight());
-            }
-            self.recovery.leave();
-            return;
+    /// What the SACK blocks say: whether a tail loss probe came twice.
+    fn take_sack_blocks(&mut self, now: Instant, seg: &Segment, news: &mut News) -> bool {
+        let una = seg.ack;
+        let mut told = seg.options.sack.iter();
+        let mut of_probe = false;
+        if let Some(first) = dsack(una, told.clone()) {
+            of_probe = self.on_dsack(first);
+            told.next();
         }
-        if self.sack {
-            self.measure_pipe();
-        } else {
-            //= rfc6582#section-3.2 (SHOULD)
-            // A partial acknowledgment shows the next hole: it is filled at
-            // once, and the window falls by what was acknowledged, less the one
-            // segment that has left.
-            self.recovery.head_owed = true;
-            let inflation = self.recovery.inflation.saturating_sub(acked);
-            self.recovery.inflation = if acked >= smss {
-                inflation + smss
-            } else {
-                inflation
-            };
+        let mut blocks = [(una, una); SackBlocks::MAX];
+        let mut count = 0;
+        for block in told {
+            blocks[count] = block;
+            count += 1;
         }
+        // From low to high, or what is told later would seem to come out of order.
+        let blocks = &mut blocks[..count];
+        blocks.sort_unstable_by_key(|block| una.distance_to(block.0));
+        let echo = self.echo(seg);
+        let (ts, recover) = (self.ts, self.recovery.recover);
+        let rack = &mut self.rack;
+        for &(left, right) in &*blocks {
+            self.sent.sack(left, right, |run| {
+                news.add(run, recover);
+                rack.on_arrival(now, run, |at| echo.is_some_and(|echo| ts.echoes_before(echo, at)));
+            });
+        }
+        of_probe
     }
 
-    /// An acknowledgment that moves nothing while data is out: something has
-    /// arrived beyond a hole.
-    fn on_duplicate_ack(&mut self, now: Instant, sack_news: bool) {
-        match self.recovery.phase {
-            Phase::Open => {
-                self.recovery.dup_acks = self.recovery.dup_acks.saturating_add(1);
-                self.enter_recovery_if_lost(now);
-            }
-            Phase::Fast if self.sack => {
-                if sack_news {
-                    self.measure_pipe();
-                }
-            }
-            //= rfc5681#section-3.2 (MUST)
-            // Each further one says that a segment has left the network.
-            Phase::Fast => {
-                let most = self.snd.flight();
-                self.recovery.inflation = (self.recovery.inflation + self.smss()).min(most);
-            }
-            Phase::Resend => {}
+    /// Something came twice. Says whether it was a tail loss probe.
+    fn on_dsack(&mut self, (left, right): (SeqNum, SeqNum)) -> bool {
+        let oldest = self.snd.una - self.snd.max_wnd;
+        if !left.before(right) || left.before(oldest) || right.after(self.snd.nxt) {
+            return false;
         }
-    }
-
-    //= rfc6675#section-5 (MUST)
-    // Recovery begins with the third duplicate acknowledgment, or as soon as
-    // the scoreboard shows the first byte lost.
-    fn enter_recovery_if_lost(&mut self, now: Instant) {
-        let smss = self.smss();
-        let una = self.snd.una;
-        let lost = u32::from(self.recovery.dup_acks) >= DUP_THRESH
-            || self
-                .scoreboard
-                .lost_edge(smss)
-                .is_some_and(|edge| edge.after(una));
-        if !lost || una == self.snd.nxt || (!self.sack && self.recovery.bars_fast_retransmit(una)) {
-            return;
+        if self
+            .recovery
+            .probe
+            .is_some_and(|probe| probe.again && probe.end == right)
+        {
+            return true;
         }
-        self.congestion.on_loss(now, self.snd.flight());
-        self.ecn.on_window_reduced(self.snd.nxt);
-        let inflation = if self.sack { 0 } else { DUP_THRESH * smss };
-        self.recovery.enter_fast(una, self.snd.nxt, inflation);
-        self.measure_pipe();
-        self.counts.fast_recoveries += 1;
-    }
-
-    pub(super) fn measure_pipe(&mut self) {
-        let (una, nxt, high_rxt) = (self.snd.una, self.snd.nxt, self.recovery.high_rxt);
-        let pipe = self.scoreboard.pipe(una, nxt, self.smss(), high_rxt);
-        self.recovery.pipe = pipe;
+        self.rack.on_dsack(self.snd.una, self.snd.nxt);
+        self.recovery.episode.on_dsack(left, right);
+        false
     }
 
     /// The window is shut, or was until now.
@@ -223,9 +198,7 @@ impl Connection {
         if self.snd.una == self.snd.nxt {
             self.timer = Timer::OFF;
         } else {
-            self.recovery.enter_resend(self.snd.una, self.snd.nxt);
-            self.rtt.on_retransmitted();
-            self.timer = Timer::retransmit(now + self.rtt.rto());
+            self.resend_all(now);
         }
     }
 
@@ -246,11 +219,39 @@ impl Connection {
         }
     }
 
-    /// The round trip that the segment's timestamp echo tells.
-    pub(super) fn echoed_round_trip(&self, now: Instant, seg: &Segment) -> Option<Duration> {
+    /// The timestamp of ours that the segment echoes.
+    #[inline]
+    fn echo(&self, seg: &Segment) -> Option<u32> {
         match seg.options.timestamps {
-            Some(timestamps) if self.ts.enabled => self.ts.round_trip(now, timestamps.echo),
+            Some(timestamps) if self.ts.enabled => Some(timestamps.echo),
             _ => None,
         }
     }
+}
+
+/// How an acknowledgment stands to those before it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrived {
+    /// It acknowledges more.
+    pub(super) progress: bool,
+    /// It says nothing at all: no text, no other window, no SACK block.
+    pub(super) bare: bool,
+    /// It says that something has arrived beyond a hole.
+    pub(super) duplicate: bool,
+    /// It says that a tail loss probe came twice.
+    pub(super) of_probe: bool,
+    /// What was in flight until it came, in bytes.
+    pub(super) flight: u32,
+}
+
+//= rfc2883#section-4 (MUST)
+// The first block reports a duplicate if it lies below the acknowledgment, or
+// within the second block.
+fn dsack(una: SeqNum, mut blocks: impl Iterator<Item = (SeqNum, SeqNum)>) -> Option<(SeqNum, SeqNum)> {
+    let first = blocks.next()?;
+    let is_duplicate = first.1.at_or_before(una)
+        || blocks
+            .next()
+            .is_some_and(|(left, right)| left.at_or_before(first.0) && first.1.at_or_before(right));
+    is_duplicate.then_some(first)
 }

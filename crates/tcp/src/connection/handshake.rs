@@ -10,6 +10,7 @@ use crore_wire::Segment;
 use super::{Connection, Disposition, Owed, Timer};
 use crate::ecn::EcnState;
 use crate::event::PendingEvents;
+use crate::recovery::News;
 use crate::{CloseReason, Config, EcnMode, Path, State};
 
 impl Connection {
@@ -164,11 +165,7 @@ impl Connection {
     }
 
     fn on_syn_acked(&mut self, now: Instant, seg: &Segment) {
-        let echoed = self.echoed_round_trip(now, seg);
-        self.rtt.on_ack(seg.ack, now, echoed);
-        self.snd.acknowledge(seg.ack);
-        self.retries = 0;
-        self.soft_error = None;
+        self.take_progress(now, seg, &mut News::default());
         self.timer = Timer::OFF;
         self.owed.pay(Owed::SYN);
         //= rfc5681#section-3.1 (MUST)

@@ -39,7 +39,8 @@ impl Connection {
             && snd.wnd > 0
             && seg.window > 0
             && seg.options.sack.is_empty()
-            && self.scoreboard.is_empty()
+            && self.sent.is_untouched()
+            && !self.sent.head().is_some_and(|run| self.rack.is_later_than(run))
             && self.recovery.is_calm()
     }
 
@@ -57,7 +58,7 @@ impl Connection {
         if seg.ack == self.snd.una {
             self.snd.update_window(seg.seq, seg.ack, window);
         } else {
-            self.on_new_ack(now, seg);
+            self.on_expected_ack(now, seg);
             self.snd.set_window(seg.seq, seg.ack, window);
         }
         if !text.is_empty() {

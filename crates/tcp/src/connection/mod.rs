@@ -2,6 +2,7 @@
 //!
 //! Where to look: `segment_arrives.rs` holds RFC 9293 section 3.10.7 in its
 //! order, `header_prediction.rs` the short way for the usual segment, `handshake.rs` the SYN states, `acknowledgment.rs` what an ACK means,
+//! `loss.rs` what it says of losses,
 //! `transmit.rs` how a segment is planned and committed, `pick.rs` which data
 //! goes into it, `timers.rs` what time brings, `patience.rs` how long it is waited for, `app.rs` the application's verbs,
 //! `owed.rs` what is to be paid; `../ecn.rs` what congestion marks mean.
@@ -14,6 +15,7 @@ mod acknowledgment;
 mod app;
 mod handshake;
 mod header_prediction;
+mod loss;
 mod owed;
 mod patience;
 mod pick;
@@ -28,11 +30,12 @@ use crore_base::{DropReason, Duration, Instant, SeqNum};
 use crate::congestion::Congestion;
 use crate::ecn::EcnState;
 use crate::event::PendingEvents;
+use crate::rack::Rack;
 use crate::receive::ReceiveSpace;
 use crate::recovery::{LossRecovery, Phase};
 use crate::rtt::RttEstimator;
-use crate::sack::SackScoreboard;
 use crate::send::SendSpace;
+use crate::sent::SentMap;
 use crate::timestamps::TimestampState;
 use crate::{Buffered, CloseReason, Config, EcnMode, Event, Path, State, Stats, Unreachable};
 
@@ -75,6 +78,8 @@ pub struct Connection {
     stall: Stall,
     /// Until when a close may take, if somebody waits for it.
     linger_until: Option<Instant>,
+    /// When the retransmission timer runs out, whichever guards the flight now.
+    rto_at: Instant,
     /// When an acceptable segment came last.
     heard_at: Instant,
     /// When data was sent last.
@@ -85,8 +90,10 @@ pub struct Connection {
     pub(crate) rtt: RttEstimator,
     pub(crate) congestion: Congestion,
     pub(crate) ecn: EcnState,
+    /// What is in flight.
+    pub(crate) sent: SentMap,
+    rack: Rack,
     recovery: LossRecovery,
-    scoreboard: SackScoreboard,
     path: Path,
     counts: Counts,
     pub(crate) config: Rc<Config>,
@@ -99,6 +106,8 @@ struct Counts {
     timeouts: u32,
     fast_recoveries: u32,
     keepalives: u32,
+    probes: u32,
+    spurious: u32,
 }
 
 /// What became of a segment.
@@ -144,6 +153,7 @@ impl Connection {
             timer: Timer::OFF,
             stall: Stall::NONE,
             linger_until: None,
+            rto_at: now,
             heard_at: now,
             sent_at: now,
             snd: SendSpace::new(iss, config.send_buffer),
@@ -152,8 +162,9 @@ impl Connection {
             rtt,
             congestion: Congestion::new(config.congestion, 1, 1),
             ecn: EcnState::OFF,
+            sent: SentMap::new(iss),
+            rack: Rack::new(iss),
             recovery: LossRecovery::new(iss),
-            scoreboard: SackScoreboard::new(),
             path,
             counts: Counts::default(),
             config,
@@ -251,6 +262,10 @@ impl Connection {
             scales: self
                 .scaling
                 .then(|| (self.snd.scale.shift(), self.rcv.scale.shift())),
+            probes: self.counts.probes,
+            spurious: self.counts.spurious,
+            reordering_seen: self.rack.reordering_seen,
+            min_rtt: self.rack.min_rtt(),
             buffered: Buffered {
                 send: self.snd.footprint(),
                 receive,
@@ -294,21 +309,28 @@ impl Connection {
             rcv.readable() <= rcv.most() as usize,
             "no more waits for the reader than the buffer allows"
         );
-        if self.recovery.phase == Phase::Resend {
-            let resend = self.recovery.resend;
+        let mut end = snd.una;
+        let (mut sacked, mut lost) = (0, 0);
+        for run in self.sent.iter() {
+            assert!(run.start == end && run.end.after(end), "the runs lie end to end");
             assert!(
-                resend.at_or_after(snd.una) && resend.at_or_before(snd.nxt),
-                "what is sent again was sent before"
+                !(run.is_sacked() && run.is_lost()),
+                "what has arrived is not lost"
             );
+            end = run.end;
+            sacked += if run.is_sacked() { run.len() } else { 0 };
+            lost += if run.is_lost() { run.len() } else { 0 };
         }
-        let mut before = snd.una;
-        for &(left, right) in self.scoreboard.ranges() {
-            assert!(
-                left.after(before) && right.after(left) && right.at_or_before(snd.nxt),
-                "the scoreboard is in order, within what was sent"
-            );
-            before = right;
-        }
+        assert_eq!(end, snd.nxt, "from una to nxt");
+        assert_eq!(
+            (sacked, lost),
+            (self.sent.sacked(), self.sent.lost()),
+            "the sums are right"
+        );
+        assert!(
+            lost == 0 || self.recovery.phase != Phase::Open,
+            "what is lost is being repaired"
+        );
     }
 
     /// What the peer named as its MSS, or none: sets ours for sending.
@@ -333,6 +355,7 @@ impl Connection {
         self.linger_until = None;
         self.owed.keep_only(0);
         self.snd.clear();
+        self.sent.clear();
         self.rcv.clear_early();
         self.events.close(CloseReason::Finished);
     }
@@ -344,6 +367,7 @@ impl Connection {
         self.linger_until = None;
         self.owed.keep_only(Owed::RESET);
         self.snd.clear();
+        self.sent.clear();
         self.rcv.clear();
         self.events.retain_ends();
         self.events.close(reason);

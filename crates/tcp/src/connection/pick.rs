@@ -1,12 +1,12 @@
 //! Which bytes go next: lost ones, new ones, or none.
 //!
-//! Read first: RFC 9293 section 3.8.6.2.1 (silly windows, sender), RFC 6675
-//! section 4 (NextSeg), RFC 6582, RFC 3042 (limited transmit).
+//! Read first: RFC 9293 section 3.8.6.2.1 (silly windows, sender), RFC 6582,
+//! RFC 3042 (limited transmit), RFC 8985 section 7.3 (the tail loss probe).
 
 use crore_base::{Instant, SeqNum};
 
 use super::Connection;
-use crate::recovery::Phase;
+use crate::recovery::{Frto, Phase};
 
 /// A stretch of the sequence space to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,12 +26,10 @@ pub(super) enum Why {
     New,
     /// The first unacknowledged bytes, by fast retransmit.
     Head,
-    /// A hole that the scoreboard shows.
-    Hole,
-    /// The rescue retransmission.
-    Rescue,
-    /// Everything is sent anew from here.
-    Resend,
+    /// The first bytes that are lost.
+    Lost,
+    /// The tail loss probe.
+    Tail,
     /// The window is probed.
     Probe,
 }
@@ -40,93 +38,99 @@ impl Connection {
     /// What to send next in a segment with room for `room` bytes.
     #[inline(always)]
     pub(super) fn pick(&self, now: Instant, room: u32) -> Option<Pick> {
-        if self.recovery.phase != Phase::Open {
+        if !self.recovery.is_silent() {
             return self.pick_in_recovery(room);
         }
-        let dup_acks = u32::from(self.recovery.dup_acks);
         if !self.snd.has_unsent() {
             return None;
         }
-        //= rfc3042#section-2 (SHOULD)
-        // The first two duplicate acknowledgments let one new segment out each,
-        // to find out whether a third one comes.
-        let window = self.window_at(now) + dup_acks.min(2) * self.smss();
-        self.pick_new(window.saturating_sub(self.snd.flight()), room)
+        self.pick_new(self.open_window(now).saturating_sub(self.pipe()), room)
+    }
+
+    //= rfc3042#section-2 (SHOULD)
+    // The first two duplicate acknowledgments let one new segment out each, to
+    // find out whether a third one comes. (What is SACKed is in flight no more,
+    // which lets out as much.)
+    #[inline]
+    fn open_window(&self, now: Instant) -> u32 {
+        let window = self.window_at(now);
+        if self.recovery.dup_acks == 0 || self.sent.sacked() > 0 {
+            return window;
+        }
+        window + u32::from(self.recovery.dup_acks.min(2)) * self.smss()
     }
 
     #[inline(never)]
     fn pick_in_recovery(&self, room: u32) -> Option<Pick> {
-        match self.recovery.phase {
-            Phase::Open => None,
-            Phase::Fast if self.sack => self.pick_by_scoreboard(room),
-            Phase::Fast if self.recovery.head_owed => {
-                self.pick_again(self.snd.una, self.snd.nxt, room, Why::Head)
-            }
+        let recovery = &self.recovery;
+        match recovery.phase {
+            Phase::Open => self.pick_tail(room),
+            //= rfc9937#section-6.3 (SHOULD)
+            // A segment leaves whole, however little of it is allowed: the rest
+            // is taken from the next one's share.
+            Phase::Fast if self.sack => match recovery.prr.budget(self.pipe()) {
+                0 => None,
+                budget => self
+                    .pick_lost(room, Why::Lost)
+                    .or_else(|| self.pick_new(budget.max(room), room)),
+            },
+            Phase::Fast if recovery.head_owed => self.pick_again(self.snd.una, self.snd.nxt, room, Why::Head),
             Phase::Fast => {
-                let window = self.congestion.window() + self.recovery.inflation;
+                let window = self.congestion.window() + recovery.inflation;
                 self.pick_new(window.saturating_sub(self.snd.flight()), room)
             }
-            Phase::Resend => self.pick_resend(room),
+            Phase::Loss => self.pick_after_timeout(room),
         }
     }
 
-    //= rfc6675#section-4 (MUST)
-    // NextSeg: first what is presumed lost, then new data, then what is not
-    // known to have arrived, then once the last unacknowledged stretch.
-    fn pick_by_scoreboard(&self, room: u32) -> Option<Pick> {
-        let (una, nxt, board) = (self.snd.una, self.snd.nxt, &self.scoreboard);
-        if self.recovery.head_owed {
-            let (start, end) = board.next_hole(una, nxt)?;
-            return self.pick_again(start, end, room, Why::Head);
+    /// After a time-out: the head at once, then what is lost as far as slow start
+    /// lets, and new data when nothing is; or new data first, if F-RTO asks.
+    fn pick_after_timeout(&self, room: u32) -> Option<Pick> {
+        if self.recovery.head_owed
+            && let Some(head) = self.pick_lost(room, Why::Head)
+        {
+            return Some(head);
         }
-        let smss = self.smss();
-        let budget = self.congestion.window().saturating_sub(self.recovery.pipe);
-        if budget < smss {
-            return None;
-        }
-        let from = self.recovery.high_rxt.max(una);
-        let hole_until = |until: SeqNum| board.next_hole(from, until);
-        if let Some((start, end)) = board.lost_edge(smss).and_then(hole_until) {
-            return self.pick_again(start, end, room, Why::Hole);
-        }
-        if let Some(new) = self.pick_new(budget, room) {
-            return Some(new);
-        }
-        if let Some((start, end)) = board.highest().and_then(hole_until) {
-            return self.pick_again(start, end, room, Why::Hole);
-        }
-        if self.recovery.rescued {
-            return None;
-        }
-        let (start, end) = board.last_hole(una, nxt)?;
-        let start = start.max(end - room.min(una.distance_to(end)));
-        self.pick_again(start, end, room, Why::Rescue)
-    }
-
-    /// After a time-out: from `resend` on, past what was SACKed since.
-    fn pick_resend(&self, room: u32) -> Option<Pick> {
-        let (una, nxt) = (self.snd.una, self.snd.nxt);
-        let resend = self.recovery.resend;
-        let window = self.congestion.window();
-        if let Some((start, end)) = self.scoreboard.next_hole(resend, nxt) {
-            let out = una
-                .distance_to(resend)
-                .saturating_sub(self.scoreboard.sacked_below(resend));
-            if out > 0 && window.saturating_sub(out) < self.smss().min(start.distance_to(end)) {
-                return None;
+        let pipe = self.pipe();
+        let budget = self.congestion.window().saturating_sub(pipe);
+        if self.recovery.frto == Frto::Probing {
+            let new = self.pick_new(budget, room);
+            // Nagle's algorithm may hold it back; then what is lost must go on.
+            if new.is_some() || self.snd.nxt != self.recovery.recover {
+                return new;
             }
-            // Behind the last of it new data may fill the segment.
-            let end = if end == nxt { self.snd.end() } else { end };
-            return self.pick_again(start, end, room, Why::Resend);
         }
-        let out = self
-            .snd
-            .flight()
-            .saturating_sub(self.scoreboard.sacked_below(nxt));
-        self.pick_new(window.saturating_sub(out), room)
+        if self.sent.lost() == 0 {
+            return self.pick_new(budget, room);
+        }
+        let lost = self.pick_lost(room, Why::Lost)?;
+        (pipe == 0 || budget >= self.smss().min(lost.len)).then_some(lost)
     }
 
-    /// A part of `start..end`, whose beginning was sent before.
+    /// The first bytes that are lost.
+    fn pick_lost(&self, room: u32, why: Why) -> Option<Pick> {
+        let (start, end) = self.sent.next_lost(room)?;
+        // Behind the last of it new data may fill the segment.
+        let end = if end == self.snd.nxt { self.snd.end() } else { end };
+        self.pick_again(start, end, room, why)
+    }
+
+    //= rfc8985#section-7.3 (MUST)
+    // The probe is a new segment if there is one and the peer's window has room
+    // (ours is overdrawn by it), else the last one again.
+    fn pick_tail(&self, room: u32) -> Option<Pick> {
+        let (una, nxt) = (self.snd.una, self.snd.nxt);
+        if una == nxt {
+            return None;
+        }
+        if self.snd.has_unsent() && self.snd.window_beyond(nxt) > 0 {
+            return self.pick_again(nxt, self.snd.end(), room, Why::Tail);
+        }
+        let start = nxt - room.min(una.distance_to(nxt));
+        self.pick_again(start, nxt, room, Why::Tail)
+    }
+
+    /// A part of `start..end`, whether it was sent before or not.
     ///
     //= rfc9293#section-3.8.6 (MUST)
     // A peer that takes its window back is borne: nothing beyond it is sent,

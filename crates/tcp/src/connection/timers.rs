@@ -22,6 +22,10 @@ pub(super) struct Timer {
 enum Kind {
     Off,
     Retransmit,
+    /// A tail loss probe, before the retransmission timer.
+    Probe,
+    /// What is late is lost then.
+    Reorder,
     Persist,
     FinWait2,
     TimeWait,
@@ -40,6 +44,20 @@ impl Timer {
         }
     }
 
+    pub(super) const fn probe(at: Instant) -> Self {
+        Self {
+            at,
+            kind: Kind::Probe,
+        }
+    }
+
+    pub(super) const fn reorder(at: Instant) -> Self {
+        Self {
+            at,
+            kind: Kind::Reorder,
+        }
+    }
+
     pub(super) const fn time_wait(at: Instant) -> Self {
         Self {
             at,
@@ -49,7 +67,15 @@ impl Timer {
 
     /// Whether it would notice that something unacknowledged got lost.
     pub(super) const fn guards_flight(self) -> bool {
-        matches!(self.kind, Kind::Retransmit)
+        matches!(self.kind, Kind::Retransmit | Kind::Probe | Kind::Reorder)
+    }
+
+    pub(super) const fn is_probe(self) -> bool {
+        matches!(self.kind, Kind::Probe)
+    }
+
+    pub(super) const fn is_reorder(self) -> bool {
+        matches!(self.kind, Kind::Reorder)
     }
 }
 
@@ -99,6 +125,8 @@ impl Connection {
             match self.timer.kind {
                 Kind::Off => {}
                 Kind::Retransmit => self.on_retransmission_timeout(now),
+                Kind::Probe => self.on_probe_timeout(now),
+                Kind::Reorder => self.on_reorder_timeout(now),
                 Kind::Persist => self.on_persist_timeout(now),
                 Kind::FinWait2 | Kind::TimeWait => self.finish(),
             }
@@ -142,9 +170,7 @@ impl Connection {
         self.path.mss = self.path.mss.min(mss);
         self.congestion.set_mss(self.smss());
         if self.snd.flight() > 0 && self.state.can_transmit() {
-            self.recovery.enter_resend(self.snd.una, self.snd.nxt);
-            self.rtt.on_retransmitted();
-            self.timer = Timer::retransmit(now + self.rtt.rto());
+            self.resend_all(now);
         }
     }
 
@@ -159,22 +185,13 @@ impl Connection {
         self.retries += 1;
         self.counts.timeouts = self.counts.timeouts.saturating_add(1);
         self.rtt.back_off();
-        self.rtt.on_retransmitted();
-        self.timer = Timer::retransmit(now + self.wait_at_most(now, self.rtt.rto()));
+        self.guard_flight(now);
         if opening {
             self.syn_lost = true;
             self.owed.add(Owed::SYN);
             return;
         }
-        // At a shut window it is a probe that was not acknowledged: the network
-        // is not to blame.
-        if self.snd.wnd > 0 {
-            self.congestion
-                .on_timeout(now, self.snd.flight(), self.retries == 1);
-            self.ecn.on_window_reduced(self.snd.nxt);
-        }
-        self.scoreboard.clear();
-        self.recovery.enter_resend(self.snd.una, self.snd.nxt);
+        self.enter_loss(now);
     }
 
     //= rfc9293#section-3.8.6.1 (MUST)
@@ -237,7 +254,7 @@ impl Connection {
             && self.rcv.is_drained()
             && self.owed.is_settled()
             && self.events.is_empty()
-            && self.recovery.phase == Phase::Open
+            && self.recovery.is_silent()
             && self.keepalives == 0
             && self.linger_until.is_none()
     }
@@ -264,16 +281,10 @@ impl Connection {
         }
     }
 
-    /// What was sent before this connection was made of it is in flight.
+    /// Something is in flight, and the retransmission timer starts anew.
     pub(crate) fn guard_flight(&mut self, now: Instant) {
-        self.timer = Timer::retransmit(now + self.rtt.rto());
-    }
-
-    /// Data went out: something is in flight.
-    pub(super) fn arm_retransmission(&mut self, now: Instant, restart: bool) {
-        if restart || self.timer.kind != Kind::Retransmit {
-            self.timer = Timer::retransmit(now + self.rtt.rto());
-        }
+        self.rto_at = now + self.wait_at_most(now, self.rtt.rto());
+        self.timer = Timer::retransmit(self.rto_at);
     }
 
     /// The later of the two moments that this end knows of without a clock.

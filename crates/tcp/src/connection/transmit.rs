@@ -10,7 +10,7 @@ use crore_wire::{Ecn, Flags, OptionOrder, SackBlocks, Segment, TcpOptions, Times
 use super::pick::{Pick, Why};
 use super::{Connection, Owed, TIMESTAMPS_LEN};
 use crate::State;
-use crate::recovery::Phase;
+use crate::recovery::{Phase, Probe};
 
 /// A segment that may be sent. It stays true until the connection is called
 /// with `&mut`.
@@ -48,7 +48,7 @@ enum What {
 impl Connection {
     /// What would be sent now, if anything. Changes nothing.
     pub fn plan_transmit(&self, now: Instant) -> Option<Plan> {
-        if self.owed.is_empty() && self.recovery.phase == Phase::Open && !self.snd.has_unsent() {
+        if self.owed.is_empty() && self.recovery.is_silent() && !self.snd.has_unsent() {
             return None;
         }
         if self.owed.has(Owed::RESET) {
@@ -99,52 +99,74 @@ impl Connection {
     fn on_syn_sent(&mut self, now: Instant) {
         self.owed.pay(Owed::SYN);
         self.sent_at = now;
-        let first = self.snd.nxt == self.snd.iss;
-        self.snd.nxt = self.snd.iss + 1;
+        let (iss, first) = (self.snd.iss, self.snd.nxt == self.snd.iss);
         if first {
-            self.rtt.on_sent(self.snd.nxt, now);
+            self.snd.nxt = iss + 1;
+            self.sent.push(iss, iss + 1, now);
         } else {
             self.counts.retransmits = self.counts.retransmits.saturating_add(1);
-            self.rtt.on_retransmitted();
+            self.sent.resend(iss, iss + 1, now);
         }
-        self.arm_retransmission(now, false);
+        self.guard_sent(now, false);
     }
 
     fn on_data_sent(&mut self, now: Instant, segment: &Segment, len: u32, why: Why) {
         let seq = segment.seq;
         let end = seq + len + u32::from(segment.flags.has_fin());
-        let size = seq.distance_to(end);
-        match why {
-            Why::New | Why::Probe => {
-                if self.was_idle(now) {
-                    self.congestion.on_idle();
-                } else if self.snd.una == self.snd.nxt {
-                    self.congestion.on_restart(now);
-                }
-                self.rtt.on_sent(end, now);
-                self.snd.nxt = end;
-                self.recovery.resend = end;
-                self.ecn.new_data_sent();
+        let old_nxt = self.snd.nxt;
+        if end.after(old_nxt) {
+            if seq == old_nxt && self.was_idle(now) {
+                self.congestion.on_idle();
+            } else if seq == old_nxt && self.snd.una == old_nxt {
+                self.congestion.on_restart(now);
             }
+            self.snd.nxt = end;
+        }
+        if seq.before(old_nxt) {
+            self.on_sent_again(now, seq, end.min(old_nxt));
+        }
+        if end.after(old_nxt) {
+            self.sent.push(old_nxt, end, now);
+        }
+        let restart = match why {
             Why::Head => {
                 self.recovery.head_owed = false;
-                self.recovery.high_rxt = self.recovery.high_rxt.max(end);
+                true
             }
-            Why::Hole => self.recovery.high_rxt = end,
-            Why::Rescue => self.recovery.rescued = true,
-            Why::Resend => {
-                self.recovery.resend = end;
-                self.snd.nxt = self.snd.nxt.max(end);
+            //= rfc8985#section-7.3 (MUST)
+            // One probe is out at a time, and the retransmission timer starts anew.
+            Why::Tail => {
+                self.recovery.probe_owed = false;
+                self.recovery.probe = Some(Probe {
+                    end: self.snd.nxt,
+                    again: seq.before(old_nxt),
+                });
+                self.counts.probes = self.counts.probes.saturating_add(1);
+                true
             }
+            Why::Lost => seq == self.snd.una,
+            Why::New if len > 0 => {
+                self.ecn.new_data_sent();
+                false
+            }
+            Why::New | Why::Probe => false,
+        };
+        if self.recovery.phase == Phase::Fast {
+            self.recovery.prr.on_sent(seq.distance_to(end));
         }
-        if !matches!(why, Why::New | Why::Probe) {
-            self.rtt.on_retransmitted();
-            self.counts.retransmits = self.counts.retransmits.saturating_add(1);
-        }
-        self.recovery.pipe = self.recovery.pipe.saturating_add(size);
         self.owed.pay(Owed::PROBE);
         self.sent_at = now;
-        self.arm_retransmission(now, why == Why::Head);
+        self.guard_sent(now, restart);
+    }
+
+    #[inline(never)]
+    fn on_sent_again(&mut self, now: Instant, seq: SeqNum, end: SeqNum) {
+        self.sent.resend(seq, end, now);
+        self.counts.retransmits = self.counts.retransmits.saturating_add(1);
+        let clock = self.ts.clock(now);
+        if self.recovery.phase != Phase::Open {
+            self.recovery.episode.on_resent(seq.distance_to(end), clock);
+        }
     }
 
     fn plan_syn(&self, now: Instant) -> Plan {

@@ -49,9 +49,7 @@ impl HalfOpen {
         } = self.terms(config);
         let ecn = EcnState::new(ecn, self.iss());
         let mut rtt = RttEstimator::new(config.rto_initial, config.rto_min, config.rto_max);
-        if let Some(sent) = self.timed_since(now) {
-            rtt.resume_timing(self.iss() + 1, sent);
-        }
+        let measured = self.timed_since(now).map(|sent| now.since(sent));
         let (mut recent, mut echoed) = (0, None);
         if let Some(value) = timestamps {
             let mut ts = TimestampState::new(ts_offset());
@@ -64,7 +62,7 @@ impl HalfOpen {
             recent = ts.recent();
             echoed = ts.round_trip(now, theirs.echo);
         }
-        rtt.on_ack(segment.ack, now, echoed);
+        rtt.on_ack(segment.ack, segment.ack, measured, echoed);
         let mss = peer_mss(config, path, self.named_mss());
         let smss = smss_of(mss, timestamps.is_some());
         let mut congestion = Congestion::new(config.congestion, smss, config.initial_window);

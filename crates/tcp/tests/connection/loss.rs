@@ -9,6 +9,9 @@ use crate::pair::{A, Pair, text};
 
 const M: u32 = MSS as u32;
 
+/// The round trip of [`sack_flight`].
+const RTT: Duration = Duration::from_millis(20);
+
 fn with_sack() -> Config {
     Config {
         sack: true,
@@ -16,20 +19,35 @@ fn with_sack() -> Config {
     }
 }
 
-/// Established with SACK, `segments` full ones in flight.
+/// Established with SACK, `segments` full ones in flight since [`RTT`].
 fn sack_flight(segments: u32) -> Lone {
+    sack_flight_in(segments, 40)
+}
+
+/// As [`sack_flight`], with a congestion window of so many segments.
+fn sack_flight_in(segments: u32, initial_window: u32) -> Lone {
     let mut first = syn();
     first.options.sack_permitted = true;
     let config = Config {
-        initial_window: 40,
+        initial_window,
         ..with_sack()
     };
     let mut lone = Lone::answering(config, &first);
     lone.out();
+    lone.pass(RTT);
     lone.recv(&seg(ACK, 1, 1), b"");
     lone.conn.write(&text(1, (segments * M) as usize)).expect("open");
     assert_eq!(lone.data().len(), segments as usize, "all are in flight");
+    lone.pass(RTT);
     lone
+}
+
+/// Full segments: the `n`-th ones of the stream.
+fn full(numbers: impl IntoIterator<Item = u32>) -> Vec<(u32, usize)> {
+    numbers
+        .into_iter()
+        .map(|n| (1 + n * M, usize::from(MSS)))
+        .collect()
 }
 
 /// As [`sack_flight`], without SACK.
@@ -124,37 +142,61 @@ fn with_sack_all_holes_are_filled_at_once() {
         lone.recv(&sacks(1, &blocks), b"");
         sent.extend(lone.data());
     }
-    let rescue = sent.pop();
-    assert_eq!(
-        rescue,
-        Some((1 + 19 * M, MSS.into())),
-        "RFC 6675 rule 4: the tail, once"
-    );
-    let holes = [0, 2, 4].map(|n| (1 + n * M, usize::from(MSS)));
-    assert_eq!(sent, holes, "each hole once, in one round trip");
+    assert_eq!(sent, full([0, 2, 4]), "each hole once, in one round trip");
     lone.recv(&seg(ACK, 1, 1 + 20 * M), b"");
     let stats = lone.conn.stats();
     assert_eq!(stats.timeouts, 0, "no time-out");
     assert_eq!(stats.cwnd, 10 * M, "half");
 }
 
+//= rfc9937#section-6.2 (MUST)
 #[test]
-fn recovery_sends_as_much_as_the_halved_window_holds() {
-    // The first half of 20 is lost; six and a bit are thought to be on their way.
+fn recovery_sends_as_much_as_arrives_up_to_the_halved_window() {
+    // The first half of 20 is lost; six are thought to be on their way.
     let mut lone = sack_flight(20);
-    lone.recv(&sacks(1, &[(1 + 10 * M, 1 + 14 * M - 500)]), b"");
-    assert_eq!(lone.conn.stats().cwnd, 10 * M, "half of what was in flight");
-    let holes =
-        |from: u32, n: u32| -> Vec<_> { (from..from + n).map(|i| (1 + i * M, usize::from(MSS))).collect() };
+    lone.recv(&sacks(1, &[(1 + 10 * M, 1 + 14 * M)]), b"");
+    assert_eq!(lone.conn.stats().ssthresh, 10 * M, "half of what was in flight");
     assert_eq!(
         lone.data(),
-        holes(0, 3),
-        "RFC 6675: up to the window, whole segments"
+        full(0..4),
+        "as much as has arrived: all ten are in flight"
     );
-    lone.recv(&sacks(1, &[(1 + 10 * M, 1 + 14 * M)]), b"");
-    assert_eq!(lone.data(), holes(3, 1), "as much as has left the network");
-    lone.recv(&sacks(1, &[(1 + 10 * M, 1 + 16 * M)]), b"");
-    assert_eq!(lone.data(), holes(4, 2), "no more, no less");
+    lone.recv(&sacks(1, &[(1 + 10 * M, 1 + 15 * M)]), b"");
+    assert_eq!(lone.data(), full(4..5), "as much as has left the network");
+    lone.recv(&sacks(1, &[(1 + 10 * M, 1 + 17 * M)]), b"");
+    assert_eq!(lone.data(), full(5..7), "no more, no less");
+    lone.pass(RTT);
+    lone.recv(&sacks(1 + M, &[(1 + 10 * M, 1 + 17 * M)]), b"");
+    assert_eq!(
+        lone.data(),
+        full(7..8),
+        "and not above the threshold, however safe"
+    );
+}
+
+//= rfc9937#section-6.2 (MUST)
+#[test]
+fn a_recovery_reduces_evenly_over_the_round_trip() {
+    let mut lone = sack_flight_in(20, 20);
+    lone.conn.write(&text(2, 20_000)).expect("open");
+    let mut sent = Vec::new();
+    for n in 2..=20 {
+        lone.recv(&sacks(1, &[(1 + M, 1 + n * M)]), b"");
+        sent.push(lone.data().len());
+    }
+    // Two by limited transmit, then the third duplicate begins the recovery.
+    assert_eq!(sent[..3], [1, 1, 1], "the retransmission at once");
+    assert!(sent.iter().all(|&n| n <= 1), "no burst: {sent:?}");
+    let stats = lone.conn.stats();
+    let pipe = stats.in_flight - 19 * M;
+    assert!(
+        pipe.abs_diff(stats.ssthresh) <= M,
+        "half of it at the end: {pipe}, {sent:?}"
+    );
+    assert!(
+        sent.windows(4).all(|w| w.iter().sum::<usize>() >= 1),
+        "and no silence: {sent:?}"
+    );
 }
 
 #[test]
@@ -169,63 +211,357 @@ fn the_scoreboard_alone_may_show_a_loss() {
     );
 }
 
+//= rfc8985#section-6.2 (MUST)
 #[test]
-fn a_lost_tail_is_rescued_without_a_timeout() {
+fn a_lost_tail_shows_when_what_was_sent_after_it_arrives() {
     // 0 is lost, and 9, the last one; the rest arrives.
     let mut lone = sack_flight(10);
     lone.recv(&sacks(1, &[(1 + M, 1 + 9 * M)]), b"");
-    assert_eq!(
-        lone.data(),
-        [(1, MSS.into()), (1 + 9 * M, MSS.into())],
-        "the head, and by RFC 6675's rule 4 the last one"
-    );
+    assert_eq!(lone.data(), full([0]), "nothing was sent after the last one");
+    lone.pass(RTT);
+    lone.recv(&sacks(1 + 9 * M, &[]), b"");
+    assert_eq!(lone.data(), full([9]), "the retransmission was");
     lone.recv(&sacks(1 + 9 * M, &[]), b"");
     assert_eq!(lone.data(), [], "once");
+    assert_eq!(lone.conn.stats().timeouts, 0, "without a time-out");
 }
 
+//= rfc2018#section-8 (MUST)
 #[test]
 fn a_receiver_that_takes_its_word_back_gets_everything_again() {
     let mut lone = sack_flight(10);
     lone.recv(&sacks(1, &[(1 + 2 * M, 1 + 10 * M)]), b"");
-    lone.out();
+    assert_eq!(lone.data(), full(0..2), "both holes");
     lone.wait();
-    // It had dropped all that it SACKed: each ACK moves by one segment.
     let mut sent = lone.data();
-    lone.recv(&seg(ACK, 1, 1 + M), b"");
-    let next = lone.data();
-    assert_eq!(
-        next,
-        [(1 + M, MSS.into()), (1 + 2 * M, MSS.into())],
-        "what was SACKed before is not passed over"
-    );
-    sent.extend(next);
+    // It had dropped all that it SACKed: each ACK moves by one segment.
     while lone.conn.snd_una() != lone.conn.snd_nxt() {
         let una = ISS.distance_to(lone.conn.snd_una());
         lone.recv(&seg(ACK, 1, una + M), b"");
         sent.extend(lone.data());
+        assert!(sent.len() <= 10, "no time-out is waited for: {sent:?}");
     }
-    let all: Vec<_> = (0..10).map(|n| (1 + n * M, usize::from(MSS))).collect();
-    assert_eq!(sent, all, "RFC 2018 section 8");
+    assert_eq!(sent, full(0..10), "what was SACKed is not passed over");
+}
+
+//= rfc2018#section-8 (MUST)
+#[test]
+fn what_is_sacked_and_not_acknowledged_is_sent_again() {
+    let mut lone = sack_flight(4);
+    // A liar: it SACKs the byte after `una` on, then everything but that.
+    lone.recv(&sacks(1, &[(2, 1 + 4 * M)]), b"");
+    lone.out();
+    lone.recv(&sacks(2, &[]), b"");
+    assert_eq!(lone.data(), [(2, 1000), (1002, 1000)], "from there on, at once");
 }
 
 #[test]
 fn sack_blocks_after_a_timeout_are_used_again() {
     let mut lone = sack_flight(10);
     lone.wait();
-    assert_eq!(lone.data(), [(1, MSS.into())], "one segment");
+    assert_eq!(lone.data(), full([9]), "the tail is probed first");
+    lone.wait();
+    assert_eq!(lone.data(), full([0]), "one segment");
     lone.recv(&sacks(1 + M, &[(1 + 3 * M, 1 + 9 * M)]), b"");
-    let sent = lone.data();
-    assert_eq!(
-        sent,
-        [(1 + M, MSS.into()), (1 + 2 * M, MSS.into())],
-        "the hole, as far as slow start lets"
-    );
+    assert_eq!(lone.data(), full([1, 2]), "the hole, as far as slow start lets");
+    lone.pass(RTT);
     lone.recv(&sacks(1 + 9 * M, &[]), b"");
+    assert_eq!(lone.data(), full([9]), "what is SACKed is passed over");
+}
+
+//= rfc8985#section-6.2 (MUST)
+#[test]
+fn reordering_is_waited_for_and_a_loss_found_by_time() {
+    let mut lone = sack_flight(10);
+    lone.recv(&sacks(1, &[(1 + M, 1 + 2 * M)]), b"");
+    assert_eq!(lone.data(), [], "one segment behind it may be reordering");
+    let waited = lone.wait();
+    assert_eq!(waited, Duration::from_millis(5), "a quarter of the round trip");
+    assert_eq!(lone.data(), full([0]), "then it is lost");
+    assert_eq!(lone.conn.stats().fast_recoveries, 1, "without a third duplicate");
+
+    let mut lone = sack_flight(10);
+    lone.recv(&sacks(1, &[(1 + M, 1 + 2 * M)]), b"");
+    lone.pass(Duration::from_millis(1));
+    lone.recv(&seg(ACK, 1, 1 + 2 * M), b"");
+    assert!(lone.conn.stats().reordering_seen, "it came late");
+    lone.recv(&sacks(1 + 2 * M, &[(1 + 3 * M, 1 + 10 * M)]), b"");
+    assert_eq!(lone.data(), [], "now three duplicates are no proof");
+    assert!(lone.wait() <= Duration::from_millis(5), "but time is");
+    assert_eq!(lone.data(), full([2]), "lost");
+}
+
+//= rfc8985#section-6.2 (MUST)
+#[test]
+fn a_lost_retransmission_is_found_without_a_timeout() {
+    let mut lone = sack_flight(10);
+    lone.conn.write(&text(2, 8_000)).expect("open");
+    lone.recv(&sacks(1, &[(1 + M, 1 + 5 * M)]), b"");
+    let sent = lone.data();
+    assert_eq!(sent[..1], full([0]), "the head, and new data");
+    lone.recv(&sacks(1, &[(1 + M, 1 + 10 * M)]), b"");
+    let new = lone.data();
+    assert!(sent.len() + new.len() > 2, "something was sent after it");
+    lone.pass(RTT);
+    lone.recv(&sacks(1, &[(1 + M, 1 + 11 * M)]), b"");
+    lone.pass(Duration::from_millis(6));
     assert_eq!(
-        lone.data(),
-        [(1 + 9 * M, MSS.into())],
-        "what is SACKed is passed over"
+        lone.data()[..1],
+        full([0]),
+        "that has arrived, and the head has not"
     );
+    assert_eq!(lone.conn.stats().timeouts, 0, "no time-out");
+}
+
+//= rfc8985#section-7.3 (MUST)
+#[test]
+fn the_tail_is_probed_before_it_times_out() {
+    let mut lone = sack_flight(4);
+    lone.recv(&seg(ACK, 1, 1 + 2 * M), b"");
+    let waited = lone.wait();
+    assert_eq!(waited, Duration::from_millis(42), "two round trips and a tick");
+    assert_eq!(lone.data(), full([3]), "the last segment again");
+    let stats = lone.conn.stats();
+    assert_eq!((stats.probes, stats.timeouts), (1, 0), "no time-out");
+    // Both were lost; the probe's arrival shows the other one.
+    lone.pass(RTT);
+    lone.recv(&sacks(1 + 2 * M, &[(1 + 3 * M, 1 + 4 * M)]), b"");
+    lone.pass(Duration::from_millis(5));
+    assert_eq!(lone.data(), full([2]), "by RACK");
+    assert_eq!(lone.conn.stats().fast_recoveries, 1, "as any loss");
+    assert_eq!(lone.conn.stats().timeouts, 0, "without a time-out");
+}
+
+//= rfc8985#section-7.3 (MUST)
+#[test]
+fn a_probe_is_new_data_where_there_is_some() {
+    let mut lone = sack_flight(40);
+    lone.conn.write(&text(2, 3_000)).expect("open");
+    assert_eq!(lone.data(), [], "the window is full");
+    lone.wait();
+    assert_eq!(lone.data(), full([40]), "one more all the same");
+    let cwnd = lone.conn.stats().cwnd;
+    lone.recv(&seg(ACK, 1, 1 + 41 * M), b"");
+    assert!(lone.conn.stats().cwnd >= cwnd, "nothing was lost");
+}
+
+//= rfc8985#section-7.4.2 (MUST)
+#[test]
+fn a_loss_that_a_probe_has_repaired_is_told_to_congestion_control() {
+    for duplicate in [false, true] {
+        let mut lone = sack_flight(4);
+        let before = lone.conn.stats().ssthresh;
+        lone.wait();
+        assert_eq!(lone.data(), full([3]), "the probe");
+        lone.pass(RTT);
+        lone.recv(&seg(ACK, 1, 1 + 4 * M), b"");
+        if duplicate {
+            lone.recv(&sacks(1 + 4 * M, &[(1 + 3 * M, 1 + 4 * M)]), b"");
+        }
+        lone.conn.write(&text(2, 1_000)).expect("open");
+        lone.out();
+        lone.pass(RTT);
+        lone.recv(&seg(ACK, 1, 1 + 5 * M), b"");
+        let after = lone.conn.stats().ssthresh;
+        assert_eq!(after == before, duplicate, "{after}: lost unless it came twice");
+    }
+}
+
+//= rfc8985#section-7.2 (MUST)
+#[test]
+fn one_probe_and_then_the_retransmission_timer() {
+    let mut lone = sack_flight(4);
+    let mut sent = Vec::new();
+    for _ in 0..3 {
+        lone.wait();
+        sent.extend(lone.data());
+    }
+    assert_eq!(sent, full([3, 0, 0]), "a probe, and two time-outs");
+    let stats = lone.conn.stats();
+    assert_eq!((stats.probes, stats.timeouts), (1, 2), "one probe");
+}
+
+//= rfc8985#section-6.3 (MUST)
+#[test]
+fn what_left_a_moment_before_a_timeout_is_not_thought_lost() {
+    let mut lone = sack_flight(2);
+    // The peer's other window lets two more out only just before.
+    lone.wait();
+    assert_eq!(lone.data(), full([1]), "the probe");
+    lone.pass(Duration::from_millis(195));
+    lone.conn.write(&text(2, 2_000)).expect("open");
+    assert_eq!(lone.data(), full([2, 3]), "new data");
+    lone.wait();
+    assert_eq!(lone.data(), full([0]), "the head");
+    assert_eq!(lone.conn.stats().timeouts, 1, "by the timer");
+    lone.pass(RTT);
+    lone.recv(&sacks(1 + 2 * M, &[]), b"");
+    assert_eq!(lone.data(), [], "2 and 3 are still on their way");
+}
+
+/// Options of a segment with a timestamp.
+fn stamped(mut segment: Segment, value: u32, echo: u32) -> Segment {
+    segment.options.timestamps = Some(Timestamps { value, echo });
+    segment
+}
+
+/// As [`sack_flight`] or [`plain_flight`], with timestamps.
+fn stamped_flight(segments: u32, sack: bool) -> Lone {
+    let config = Config {
+        initial_window: 40,
+        timestamps: true,
+        sack,
+        ..plain()
+    };
+    let mut first = stamped(syn(), 1, 0);
+    first.options.sack_permitted = true;
+    let mut lone = Lone::answering(config, &first);
+    lone.out();
+    lone.pass(RTT);
+    lone.recv(&stamped(seg(ACK, 1, 1), 2, 1_000), b"");
+    let len = segments * (M - 12);
+    lone.conn.write(&text(1, len as usize)).expect("open");
+    assert_eq!(lone.data().len(), segments as usize, "all are in flight");
+    lone.pass(RTT);
+    lone
+}
+
+//= rfc3522#section-3.2 (MUST)
+//= rfc4015#section-3.2 (SHOULD)
+#[test]
+fn a_timestamp_shows_that_a_timeout_was_false() {
+    for sack in [false, true] {
+        let mut lone = stamped_flight(8, sack);
+        let before = lone.conn.stats();
+        while lone.conn.stats().timeouts == 0 {
+            lone.out();
+            lone.wait();
+        }
+        assert!(!lone.data().is_empty(), "the head again");
+        // The first copy arrives after all, late.
+        lone.pass(Duration::from_millis(5));
+        let m = M - 12;
+        lone.recv(&stamped(seg(ACK, 1, 1 + m), 3, 1_020), b"");
+        let after = lone.conn.stats();
+        assert_eq!(after.spurious, 1, "so it was false");
+        assert!(after.cwnd >= before.cwnd, "the window is as it was");
+        assert_eq!(after.ssthresh, before.ssthresh, "and the threshold");
+        assert_eq!(lone.data(), [], "nothing else is sent again");
+        lone.recv(&stamped(seg(ACK, 1, 1 + 8 * m), 4, 1_020), b"");
+        assert_eq!(lone.conn.next_timeout(), None, "all has arrived");
+    }
+}
+
+//= rfc3522#section-3.2 (MUST)
+#[test]
+fn a_timestamp_shows_that_a_timeout_was_right() {
+    let mut lone = stamped_flight(8, false);
+    lone.wait();
+    let (again, _) = lone.out_raw()[0];
+    let value = again.options.timestamps.expect("negotiated").value;
+    lone.pass(RTT);
+    lone.recv(&stamped(seg(ACK, 1, 1 + 8 * (M - 12)), 3, value), b"");
+    let stats = lone.conn.stats();
+    assert_eq!(stats.spurious, 0, "the second copy was needed");
+    assert!(stats.ssthresh < 100 * M, "the reduction stands");
+}
+
+//= rfc3522#section-3.2 (MUST)
+#[test]
+fn a_timestamp_shows_that_a_fast_retransmission_was_false() {
+    let mut lone = stamped_flight(10, true);
+    let m = M - 12;
+    let before = lone.conn.stats();
+    let mut dup = stamped(sacks(1, &[(1 + m, 1 + 5 * m)]), 3, 1_020);
+    lone.recv(&dup, b"");
+    assert_eq!(lone.data().len(), 1, "the head");
+    assert!(lone.conn.stats().ssthresh < before.ssthresh, "reduced");
+    lone.pass(Duration::from_millis(3));
+    dup = stamped(seg(ACK, 1, 1 + 5 * m), 4, 1_020);
+    lone.recv(&dup, b"");
+    let after = lone.conn.stats();
+    assert_eq!(
+        (after.spurious, after.ssthresh),
+        (1, before.ssthresh),
+        "given back"
+    );
+    assert!(after.reordering_seen, "and the path is known to reorder");
+}
+
+//= rfc2883#section-5 (MAY)
+#[test]
+fn dsacks_of_all_that_was_sent_again_undo_a_recovery() {
+    for all in [true, false] {
+        let mut lone = sack_flight(20);
+        let before = lone.conn.stats();
+        lone.recv(&sacks(1, &[(1 + 2 * M, 1 + 6 * M)]), b"");
+        assert_eq!(lone.data(), full([0, 1]), "two holes");
+        lone.pass(Duration::from_millis(5));
+        lone.recv(&seg(ACK, 1, 1 + 20 * M), b"");
+        assert!(lone.conn.stats().ssthresh < before.ssthresh, "over, and reduced");
+        lone.recv(&sacks(1 + 20 * M, &[(1, 1 + M)]), b"");
+        assert_eq!(lone.conn.stats().spurious, 0, "one of two came twice");
+        if all {
+            lone.recv(&sacks(1 + 20 * M, &[(1 + M, 1 + 2 * M)]), b"");
+        }
+        let after = lone.conn.stats();
+        assert_eq!(after.spurious, u32::from(all), "both did");
+        assert_eq!(after.ssthresh == before.ssthresh, all, "so nothing was lost");
+    }
+}
+
+//= rfc5682#section-2.1 (SHOULD)
+#[test]
+fn without_timestamps_new_data_asks_whether_a_timeout_was_false() {
+    for right in [false, true] {
+        let mut lone = plain_flight(6);
+        let before = lone.conn.stats();
+        lone.wait();
+        assert_eq!(lone.data(), full([0]), "the head");
+        lone.conn.write(&text(2, 4_000)).expect("open");
+        assert_eq!(lone.data(), [], "until it is known");
+        lone.recv(&seg(ACK, 1, 1 + M), b"");
+        assert_eq!(lone.data(), full([6, 7]), "two new segments");
+        if right {
+            lone.recv(&seg(ACK, 1, 1 + M), b"");
+            assert_eq!(lone.conn.stats().spurious, 0, "a duplicate: they were lost");
+            lone.recv(&seg(ACK, 1, 1 + M), b"");
+            lone.wait();
+            assert_eq!(lone.data()[..1], full([1]), "which are sent again");
+        } else {
+            lone.recv(&seg(ACK, 1, 1 + 2 * M), b"");
+            let after = lone.conn.stats();
+            assert_eq!(after.spurious, 1, "what was sent once arrives");
+            assert!(after.cwnd >= before.cwnd, "given back");
+            assert_eq!(lone.data(), full([8, 9]), "and new data goes on");
+        }
+    }
+}
+
+//= rfc5682#section-3.1 (SHOULD)
+#[test]
+fn with_sack_whatever_arrives_of_the_first_copies_shows_it() {
+    let mut lone = sack_flight(6);
+    let before = lone.conn.stats();
+    while lone.conn.stats().timeouts == 0 {
+        lone.out();
+        lone.wait();
+    }
+    assert_eq!(lone.data(), full([0]), "the head");
+    lone.recv(&sacks(1, &[(1 + M, 1 + 2 * M)]), b"");
+    let after = lone.conn.stats();
+    assert_eq!((after.spurious, after.ssthresh), (1, before.ssthresh), "no loss");
+}
+
+//= rfc5681#section-3.2 (SHOULD)
+#[test]
+fn a_peer_that_permits_sack_and_sends_none_gets_its_fast_retransmit() {
+    let mut lone = sack_flight(10);
+    for _ in 0..3 {
+        lone.recv(&seg(ACK, 1, 1), b"");
+    }
+    assert_eq!(lone.data()[..1], full([0]), "by the third duplicate");
+    assert_eq!(lone.conn.stats().fast_recoveries, 1, "one recovery");
 }
 
 #[test]
@@ -298,10 +634,6 @@ fn the_timestamp_echo_measures_a_retransmission() {
     let config = Config {
         timestamps: true,
         ..plain()
-    };
-    let stamped = |mut segment: Segment, value: u32, echo: u32| {
-        segment.options.timestamps = Some(Timestamps { value, echo });
-        segment
     };
     let mut lone = Lone::answering(config, &stamped(syn(), 1, 0));
     lone.out();
