@@ -109,6 +109,8 @@ impl Tcp {
                 EcnWords::Off => EcnPolicy::Off,
                 EcnWords::Passive => EcnPolicy::Passive,
                 EcnWords::On => EcnPolicy::On,
+                EcnWords::AccuratePassive => EcnPolicy::AccuratePassive,
+                EcnWords::Accurate => EcnPolicy::Accurate,
             },
             nodelay: self.nodelay,
             initial_window: self.initial_window,

@@ -157,7 +157,14 @@ pub(crate) fn marks(prng: &mut Prng, scenario: &mut Scenario) {
     }
     for host in &mut scenario.hosts {
         if let StackPlan::Crore(config) = &mut host.stack {
-            config.tcp.ecn = prng.pick(&[EcnPolicy::Off, EcnPolicy::Passive, EcnPolicy::On, EcnPolicy::On]);
+            config.tcp.ecn = prng.pick(&[
+                EcnPolicy::Off,
+                EcnPolicy::Passive,
+                EcnPolicy::On,
+                EcnPolicy::AccuratePassive,
+                EcnPolicy::Accurate,
+                EcnPolicy::Accurate,
+            ]);
         }
         // Only where something goes wrong anyway: elsewhere frames pass untouched.
         for faults in [&mut host.rx, &mut host.tx] {

@@ -190,22 +190,25 @@ fn passes(scenario: &Scenario) -> Report {
 
 #[test]
 fn marks_slow_a_transfer_down_before_anything_is_lost() {
-    let mut scenario = bottleneck(4, EcnPolicy::On);
     // Where the queue overflows, only who heeds the marks loses nothing.
-    scenario.link.when_full = WhenFull::Drop;
-    scenario.link.queue_frames = 100;
-    let marked = passes(&scenario).marks;
-    assert_eq!(marked.agreed, 2, "both ends have it");
-    assert!(
-        marked.seen > 5 && marked.told > 5,
-        "marks are seen and told: {marked:?}"
-    );
-    assert_eq!(marked.retransmits, 0, "and nothing is lost");
-    scenario = Scenario {
-        hosts: bottleneck(4, EcnPolicy::Off).hosts,
-        ..scenario
+    let narrow = |ecn| {
+        let mut scenario = bottleneck(4, ecn);
+        scenario.link.when_full = WhenFull::Drop;
+        scenario.link.queue_frames = 100;
+        passes(&scenario).marks
     };
-    let unmarked = passes(&scenario).marks;
+    for ecn in [EcnPolicy::On, EcnPolicy::Accurate] {
+        let marked = narrow(ecn);
+        assert_eq!(marked.agreed, 2, "both ends have it");
+        assert!(
+            marked.seen > 5 && marked.told > 5,
+            "{ecn:?}: seen and told: {marked:?}"
+        );
+        assert_eq!(marked.retransmits, 0, "{ecn:?}: and nothing is lost");
+        // Where marks are counted, each is told of.
+        assert!(ecn == EcnPolicy::On || marked.seen == marked.told, "{marked:?}");
+    }
+    let unmarked = narrow(EcnPolicy::Off);
     assert_eq!((unmarked.agreed, unmarked.seen, unmarked.told), (0, 0, 0));
     assert!(
         unmarked.retransmits > 0,
@@ -215,19 +218,21 @@ fn marks_slow_a_transfer_down_before_anything_is_lost() {
 
 #[test]
 fn a_path_that_bleaches_or_marks_everything_is_got_through() {
-    for (seed, mark, bleach) in [(5, 0.0, 1.0), (6, 1.0, 0.0), (7, 0.5, 0.5)] {
-        let mut scenario = bottleneck(seed, EcnPolicy::On);
-        for host in &mut scenario.hosts {
-            host.tx = Faults {
-                mark,
-                bleach,
-                loss: 0.01,
-                ..Faults::default()
-            };
+    for ecn in [EcnPolicy::On, EcnPolicy::Accurate] {
+        for (seed, mark, bleach) in [(5, 0.0, 1.0), (6, 1.0, 0.0), (7, 0.5, 0.5)] {
+            let mut scenario = bottleneck(seed, ecn);
+            for host in &mut scenario.hosts {
+                host.tx = Faults {
+                    mark,
+                    bleach,
+                    loss: 0.01,
+                    ..Faults::default()
+                };
+            }
+            let report = passes(&scenario);
+            assert_eq!(report.bytes, (8 << 20) + 100_000, "all of it");
+            assert_eq!(report.marks.seen == 0, bleach == 1.0, "{:?}", report.marks);
         }
-        let report = passes(&scenario);
-        assert_eq!(report.bytes, (8 << 20) + 100_000, "all of it");
-        assert_eq!(report.marks.seen == 0, bleach == 1.0, "{:?}", report.marks);
     }
 }
 

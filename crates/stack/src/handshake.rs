@@ -9,7 +9,7 @@
 //! beyond those a SYN costs the answer alone (see `cookies`).
 
 use crore_base::{DropReason, Duration, Instant, SeqNum};
-use crore_tcp::HalfOpen;
+use crore_tcp::{HalfOpen, SynAgain};
 
 use crate::fifo::Fifo;
 use crate::input::Pending;
@@ -112,9 +112,12 @@ impl Stack {
         }
         if flags.has_syn() && !flags.has_ack() && segment.seq == half.irs() {
             let mut half = *half;
-            if half.on_syn_again(self.tcp.of(slot), segment) {
-                self.slots.renew_half_open(slot, half);
+            if half.on_syn_again(self.tcp.of(slot), segment) == SynAgain::Reset {
+                let reset = self.on_stray(now, pending, DropReason::BadFlags);
+                self.delete(slot);
+                return reset;
             }
+            self.slots.renew_half_open(slot, half);
             let owed = self.owe_syn_ack(now, &pending.tuple, &half, self.tcp.id_of(slot), pending.src_mac);
             return Err(if owed {
                 DropReason::Duplicate

@@ -25,7 +25,7 @@ use siphasher::sip::SipHasher24;
 
 use crate::config::MSS_FLOOR;
 use crate::isn::{TUPLE_LEN, tuple_bytes};
-use crate::{Config, HalfOpen, Path};
+use crate::{Config, EcnMode, HalfOpen, Path};
 
 /// A slot lasts 2^36 ns, 69 s. A cookie is good in its own and in the next one:
 /// for one to two slots, which is longer than a client goes on trying to
@@ -107,12 +107,20 @@ impl SynCookies {
         }
         let mss = MSS_TABLE[index as usize];
         let ts_recent = timestamps.map_or(0, |timestamps| timestamps.value);
+        //= rfc9768#section-5.1
+        // Only a peer that speaks accurate ECN, and was told that we do, begins with
+        // a number above 1.
+        let ecn = if config.ecn.is_accurate() && crate::ecn::accurate_number(ack.flags) > 1 {
+            EcnMode::Accurate
+        } else {
+            EcnMode::Off
+        };
         Some(HalfOpen::from_cookie(
             now,
             (iss, irs),
             mss,
             options,
-            ts_recent,
+            (ecn, ts_recent),
             tag,
         ))
     }

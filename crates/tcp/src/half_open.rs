@@ -11,12 +11,12 @@
 use std::rc::Rc;
 
 use crore_base::{Duration, Instant, SeqNum, WindowScale};
-use crore_wire::{Flags, Segment, TcpOptions, Timestamps};
+use crore_wire::{Ecn, Flags, Segment, TcpOptions, Timestamps};
 
 use crate::cookie::CookieOptions;
 use crate::ecn::EcnState;
 use crate::park::PARKED_LEN;
-use crate::{Config, Connection, EcnMode, Path, State};
+use crate::{Config, Connection, EcnMode, Path, State, SynAgain};
 
 /// A handshake in SYN-RECEIVED whose SYN-ACK was sent, or is about to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -37,6 +37,7 @@ pub struct HalfOpen {
     /// The peer's window scale.
     scale: u8,
     bits: u8,
+    ecn: u8,
 }
 
 const SACK: u8 = 1;
@@ -44,8 +45,12 @@ const SCALING: u8 = 2;
 const TIMESTAMPS: u8 = 4;
 /// Its SYN-ACK is a cookie, or was: when that was sent, nobody remembers.
 const COOKIE: u8 = 8;
-/// ECN was offered and accepted (RFC 3168).
-const ECN: u8 = 16;
+
+/// What [`HalfOpen::ecn`] is made of: the mode, the mark of the latest SYN, and
+/// whether a SYN without ECN came too.
+const MODE: u8 = 0b11;
+const MARK_SHIFT: u8 = 2;
+const UNMARKED: u8 = 16;
 
 impl HalfOpen {
     /// The handshake that `syn` begins (it has SYN, and neither ACK nor RST),
@@ -72,29 +77,32 @@ impl HalfOpen {
         if config.sack && options.sack_permitted {
             half.bits |= SACK;
         }
-        if config.ecn.answer(syn) == EcnMode::Classic {
-            half.bits |= ECN;
-        }
+        half.ecn = config.ecn.answer(syn) as u8 | syn.ecn.bits() << MARK_SHIFT;
         half
     }
 
-    //= rfc3168#section-6.1.1 (MUST)
-    // A SYN without ECN, be it besides one with it, means that there is to be none.
-    /// The SYN came again, as `syn`. Whether that changes anything.
-    pub fn on_syn_again(&mut self, config: &Config, syn: &Segment) -> bool {
-        let gives_up = self.bits & ECN != 0 && config.ecn.answer(syn) != EcnMode::Classic;
-        if gives_up {
-            self.bits &= !ECN;
-        }
-        gives_up
+    /// The SYN came again, as `syn`.
+    pub fn on_syn_again(&mut self, config: &Config, syn: &Segment) -> SynAgain {
+        let mode = self.ecn();
+        let said = mode.on_syn_again(config.ecn.answer(syn));
+        let unmarked = self.ecn & UNMARKED;
+        self.ecn = match (said, mode) {
+            (SynAgain::Changed, EcnMode::Classic) => 0,
+            (SynAgain::Changed, _) => mode as u8 | UNMARKED,
+            _ => mode as u8 | unmarked,
+        } | syn.ecn.bits() << MARK_SHIFT;
+        said
     }
 
     /// The same handshake with nothing but what its cookie will bring back; see
-    /// [`crate::SynCookies`]. Scaling and SACK need timestamps to ride on. ECN
-    /// would make those coarser yet, for a moment of need: it is given up.
+    /// [`crate::SynCookies`]. Scaling and SACK need timestamps to ride on. RFC 3168's
+    /// ECN would make those coarser yet, for a moment of need: it is given up.
+    /// Accurate ECN shows by the acknowledgment's own flags.
     pub(crate) fn into_cookie(mut self) -> Self {
         self.bits |= COOKIE;
-        self.bits &= !ECN;
+        if self.ecn() == EcnMode::Classic {
+            self.ecn = 0;
+        }
         if self.bits & TIMESTAMPS == 0 {
             self.bits &= !(SCALING | SACK);
         }
@@ -107,7 +115,7 @@ impl HalfOpen {
         (iss, irs): (SeqNum, SeqNum),
         mss: u16,
         options: Option<CookieOptions>,
-        ts_recent: u32,
+        (ecn, ts_recent): (EcnMode, u32),
         tag: u32,
     ) -> Self {
         let mut half = Self {
@@ -118,6 +126,7 @@ impl HalfOpen {
             tag,
             mss,
             bits: COOKIE,
+            ecn: ecn as u8,
             ..Self::default()
         };
         if let Some(CookieOptions { scale, sack }) = options {
@@ -164,7 +173,7 @@ impl HalfOpen {
         out[16..20].copy_from_slice(&self.tag.to_ne_bytes());
         out[20..22].copy_from_slice(&self.window.to_ne_bytes());
         out[22..24].copy_from_slice(&self.mss.to_ne_bytes());
-        out[24..27].copy_from_slice(&[self.resent, self.scale, self.bits]);
+        out[24..28].copy_from_slice(&[self.resent, self.scale, self.bits, self.ecn]);
         out
     }
 
@@ -184,6 +193,7 @@ impl HalfOpen {
             resent: bytes[24],
             scale: bytes[25],
             bits: bytes[26],
+            ecn: bytes[27],
         }
     }
 
@@ -242,7 +252,11 @@ impl HalfOpen {
         Segment {
             seq: self.iss(),
             ack: self.irs() + 1,
-            flags: Flags::SYN | Flags::ACK | self.ecn().syn_ack_flags(),
+            flags: Flags::SYN
+                | Flags::ACK
+                | self
+                    .ecn()
+                    .syn_ack_flags(Ecn::from_bits(self.ecn >> MARK_SHIFT), self.resent),
             window: config.receive_limit().min(0xffff) as u16,
             options: TcpOptions {
                 mss: Some(config.segment_limit(path.mss)),
@@ -271,7 +285,7 @@ impl HalfOpen {
         let promised = u32::from(connection.rcv.offer_on_syn());
         connection.rcv.synchronize(self.irs(), promised);
         connection.set_peer_mss(self.named_mss());
-        connection.ecn = EcnState::new(terms.ecn, self.iss());
+        connection.ecn = terms.ecn;
         connection
             .snd
             .set_window(self.irs(), self.iss(), u32::from(self.window));
@@ -287,11 +301,21 @@ impl HalfOpen {
 
     /// What was agreed on about ECN.
     pub const fn ecn(&self) -> EcnMode {
-        if self.bits & ECN != 0 {
-            EcnMode::Classic
-        } else {
-            EcnMode::Off
+        match self.ecn & MODE {
+            0 => EcnMode::Off,
+            1 => EcnMode::Classic,
+            _ => EcnMode::Accurate,
         }
+    }
+
+    fn ecn_state(&self) -> EcnState {
+        let mark = Ecn::from_bits(self.ecn >> MARK_SHIFT);
+        let mut ecn = EcnState::new(self.ecn(), self.iss()).heard_syn(mark);
+        if self.ecn & UNMARKED != 0 {
+            ecn.send_unmarked();
+        }
+        ecn.on_syn_ack_sent(self.resent);
+        ecn
     }
 
     /// What both ends have agreed on.
@@ -305,7 +329,7 @@ impl HalfOpen {
                 (WindowScale::ZERO, WindowScale::ZERO)
             },
             sack: with(SACK),
-            ecn: self.ecn(),
+            ecn: self.ecn_state(),
             timestamps: with(TIMESTAMPS).then_some(self.ts_recent),
         }
     }
@@ -323,7 +347,7 @@ pub(crate) struct Terms {
     /// The peer's, and ours.
     pub(crate) scales: (WindowScale, WindowScale),
     pub(crate) sack: bool,
-    pub(crate) ecn: EcnMode,
+    pub(crate) ecn: EcnState,
     /// The peer's last timestamp, if both ends use them.
     pub(crate) timestamps: Option<u32>,
 }

@@ -17,7 +17,7 @@
 //! Read first: RFC 9293. Then, where they apply: RFC 5681 and 6582 (congestion,
 //! recovery), 6298 (timer), 7323 (timestamps, window scale), 2018, 2883, 8985
 //! and 9937 (SACK), 5961 (blind attacks), 6528 (initial sequence numbers), 4987
-//! (SYN floods), 3168 (ECN), 6191 and 1337 (TIME-WAIT), 5927 (ICMP).
+//! (SYN floods), 3168 and 9768 (ECN), 6191 and 1337 (TIME-WAIT), 5927 (ICMP).
 //!
 //! Always true: nothing that comes from the wire and nothing that the
 //! application does out of turn makes this crate panic or grow without a bound.
@@ -49,7 +49,7 @@ mod timestamps;
 pub use config::{Config, CongestionKind, Path};
 pub use connection::{Connection, Disposition, Plan, Read, ReadError, WriteError};
 pub use cookie::SynCookies;
-pub use ecn::{EcnMode, EcnPolicy};
+pub use ecn::{EcnMode, EcnPolicy, SynAgain};
 pub use event::{CloseReason, Event, Unreachable};
 pub use half_open::HalfOpen;
 pub use isn::IsnGenerator;

@@ -5,7 +5,7 @@
 //!
 //! A connection on which nothing is in flight, unread, out of order or owed is
 //! *parked*: what RFC 9293 and RFC 7323 need to go on is kept exactly, the
-//! round-trip time to a part in 64, its variation to a part in 128,
+//! round-trip time to a part in 32, its variation to a part in 128,
 //! moments to 67 ms. The congestion window starts anew, as after any idle time,
 //! but never larger than it was, and slow start ends where a loss last said so,
 //! or a little before.
@@ -86,16 +86,16 @@ impl ShortTime {
     }
 }
 
-/// SRTT in microseconds as a 7-bit number and a 5-bit exponent, rounded up: to a
-/// part in 64, exact below 128 us. Zero says that there is none. In the last four
+/// SRTT in microseconds as a 6-bit number and a 5-bit exponent, rounded up: to a
+/// part in 32, exact below 64 us. Zero says that there is none. In the last five
 /// bits what is to be remembered of ECN.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(transparent)]
 struct RoundTrip(u16);
 
 impl RoundTrip {
-    const MANTISSA: u32 = 7;
-    const REST: u32 = 4;
+    const MANTISSA: u32 = 6;
+    const REST: u32 = 5;
 
     fn of(srtt: Duration) -> Self {
         let micros = srtt.as_micros().clamp(1, u64::from(u32::MAX));

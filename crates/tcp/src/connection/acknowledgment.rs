@@ -7,10 +7,10 @@ use crore_base::{DropReason, Instant, SeqNum};
 use crore_wire::{SackBlocks, Segment};
 
 use super::{Connection, Owed, Stall, Timer};
-use crate::State;
 use crate::congestion::Acked;
 use crate::event::PendingEvents;
 use crate::recovery::{News, Phase};
+use crate::{EcnMode, State};
 
 impl Connection {
     /// The acknowledgment of a segment in a synchronised state, whose text and
@@ -34,9 +34,6 @@ impl Connection {
             // An old acknowledgment says nothing, but its text may be new.
             return None;
         }
-        if self.ecn.is_echo(seg) && self.ecn.on_echo(ack, self.snd.nxt) {
-            self.congestion.on_ecn(now, self.snd.flight());
-        }
         let was_shut = self.snd.wnd == 0;
         let flight = self.snd.flight();
         let window = u32::from(seg.window) << self.snd.scale.shift();
@@ -46,6 +43,9 @@ impl Connection {
             self.take_progress(now, seg, &mut news);
         }
         let of_probe = self.sack && self.take_sack_blocks(now, seg, &mut news);
+        if self.ecn.mode() != EcnMode::Off {
+            self.on_ecn_feedback(now, seg, flight, &news);
+        }
         let window_changed = if progress {
             // What acknowledges more is newer in that respect, even if its own
             // number is older (a retransmission): the old window, counted from

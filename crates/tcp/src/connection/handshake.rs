@@ -11,7 +11,7 @@ use super::{Connection, Disposition, Owed, Timer};
 use crate::ecn::EcnState;
 use crate::event::PendingEvents;
 use crate::recovery::News;
-use crate::{CloseReason, Config, EcnMode, Path, State};
+use crate::{CloseReason, Config, Path, State};
 
 impl Connection {
     /// A connection that this end opens: SYN-SENT, its SYN owed. `iss` and
@@ -69,6 +69,7 @@ impl Connection {
             self.snd.set_window(seg.seq, seg.ack, window);
             self.establish();
             self.owed.add(Owed::ACK);
+            self.on_accurate_syn_ack(now, seg);
         } else {
             //= rfc9293#section-3.5 (MUST)
             // The SYNs have crossed: ours is sent again, now with an ACK.
@@ -90,6 +91,7 @@ impl Connection {
         now: Instant,
         seg: &Segment,
         seq: SeqNum,
+        len: u32,
     ) -> Option<DropReason> {
         if !seg.ack.after(self.snd.una) || seg.ack.after(self.snd.nxt) {
             self.owed.stray_seq = seg.ack;
@@ -104,6 +106,7 @@ impl Connection {
         };
         self.snd.set_window(seq, seg.ack, window);
         self.establish();
+        self.on_accurate_final_ack(now, seg, len == 0);
         None
     }
 
@@ -127,41 +130,7 @@ impl Connection {
         }
         self.sack = config.sack && options.sack_permitted;
         self.set_peer_mss(options.mss);
-        self.ecn = EcnState::new(self.agreed_ecn(syn), self.snd.iss);
-    }
-
-    /// What the peer's SYN or SYN-ACK, with what we have sent, leads to.
-    fn agreed_ecn(&self, syn: &Segment) -> EcnMode {
-        let policy = self.config.ecn;
-        if self.state != State::SynSent {
-            return policy.answer(syn);
-        }
-        //= rfc3168#section-6.1.1 (MUST)
-        // Who has sent a SYN without ECN, be it besides one with it, sends no
-        // marked data.
-        let offered = policy.offer(self.syn_lost);
-        if syn.flags.has_ack() {
-            EcnMode::of_syn_ack(offered, syn)
-        } else if offered.is_empty() {
-            EcnMode::Off
-        } else {
-            policy.answer(syn)
-        }
-    }
-
-    //= rfc3168#section-6.1.1 (MUST)
-    // Who has received a SYN without ECN, be it besides one with it, sends no
-    // marked data.
-    /// The peer's SYN came again, in SYN-RECEIVED.
-    pub(super) fn on_syn_again(&mut self, syn: &Segment) {
-        let said = if syn.flags.has_ack() {
-            EcnMode::of_syn_ack(self.config.ecn.offer(false), syn)
-        } else {
-            self.config.ecn.answer(syn)
-        };
-        if said != self.ecn.mode() {
-            self.ecn = EcnState::OFF;
-        }
+        self.ecn = EcnState::new(self.agreed_ecn(syn), self.snd.iss).heard_syn(syn.ecn);
     }
 
     fn on_syn_acked(&mut self, now: Instant, seg: &Segment) {

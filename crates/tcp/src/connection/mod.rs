@@ -5,7 +5,7 @@
 //! `loss.rs` what it says of losses,
 //! `transmit.rs` how a segment is planned and committed, `pick.rs` which data
 //! goes into it, `timers.rs` what time brings, `patience.rs` how long it is waited for, `app.rs` the application's verbs,
-//! `owed.rs` what is to be paid; `../ecn.rs` what congestion marks mean.
+//! `owed.rs` what is to be paid; `ecn.rs` what congestion marks bring about.
 //!
 //! Always true (checked by [`Connection::assert_invariants`]): the sequence
 //! spaces are in order; a retransmission timer runs whenever something is
@@ -13,6 +13,7 @@
 
 mod acknowledgment;
 mod app;
+mod ecn;
 mod handshake;
 mod header_prediction;
 mod loss;

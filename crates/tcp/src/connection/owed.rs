@@ -37,6 +37,10 @@ impl Owed {
     pub(super) const PROBE: u8 = 32;
     /// A keepalive probe.
     pub(super) const KEEPALIVE: u8 = 64;
+    /// The bare acknowledgment of a SYN-ACK (accurate ECN).
+    pub(super) const FIRST_ACK: u8 = 128;
+    /// What goes before all else.
+    pub(super) const URGENT: u8 = Self::RESET | Self::STRAY_RESET | Self::FIRST_ACK;
 
     /// Challenge ACKs within a span (RFC 5961 section 7 suggests these figures).
     const CHALLENGES: u8 = 10;

@@ -47,16 +47,26 @@ impl Connection {
         if self.state == State::SynReceived && seq == self.rcv.irs && flags.has_syn() && !flags.has_rst() {
             if !flags.has_ack() {
                 // The peer's SYN again: our SYN-ACK was lost, or is late.
-                self.on_syn_again(seg);
+                if !self.on_syn_again(seg) {
+                    return Some(DropReason::BadFlags);
+                }
                 self.owed.add(Owed::SYN);
                 return Some(DropReason::Duplicate);
             }
             // The SYNs had crossed, and this is the peer's second one (RFC 9293
             // figure 8); its number is behind us, its ACK is not.
-            self.on_syn_again(seg);
+            if !self.on_syn_again(seg) {
+                return Some(DropReason::BadFlags);
+            }
             flags = flags.without(Flags::SYN);
             seq += 1;
             self.owed.add(Owed::ACK);
+        }
+        if flags.has_syn()
+            && flags.has_ack()
+            && let Some(reason) = self.on_syn_ack_again(now, seg)
+        {
+            return Some(reason);
         }
         if self.ts.enabled
             && let Some(reason) = self.check_timestamp(now, seg, flags, payload.len())
@@ -78,7 +88,7 @@ impl Connection {
         }
         self.heard(now);
         let dropped = if self.state == State::SynReceived {
-            self.on_ack_syn_received(now, seg, seq)
+            self.on_ack_syn_received(now, seg, seq, len)
         } else {
             self.on_ack(now, seg, seq, len)
         };
@@ -90,11 +100,15 @@ impl Connection {
         {
             self.ts.update(now, timestamps.value, seq, self.rcv.last_ack_sent);
         }
-        if dropped.is_some() || len == 0 {
+        if dropped.is_some() {
             return dropped;
         }
-        if !payload.is_empty() {
-            self.ecn.on_data(seg);
+        let data_waits = self.owed.ack_at().is_some();
+        if self.ecn.on_segment(seg, !payload.is_empty(), data_waits) {
+            self.owed.add(Owed::ACK);
+        }
+        if len == 0 {
+            return None;
         }
         //= rfc9293#section-3.8.5 (MUST)
         // Urgent data is data: it is delivered in line, and the pointer ignored.

@@ -42,6 +42,7 @@ enum What {
     Syn,
     Data(Why),
     Keepalive,
+    FirstAck,
     Ack,
 }
 
@@ -51,11 +52,8 @@ impl Connection {
         if self.owed.is_empty() && self.recovery.is_silent() && !self.snd.has_unsent() {
             return None;
         }
-        if self.owed.has(Owed::RESET) {
-            return Some(self.plan_reset());
-        }
-        if self.owed.has(Owed::STRAY_RESET) {
-            return Some(self.plan_stray_reset());
+        if self.owed.has(Owed::URGENT) {
+            return self.plan_urgent(now);
         }
         match self.state {
             State::Closed => None,
@@ -87,10 +85,12 @@ impl Connection {
             What::Syn => self.on_syn_sent(now),
             What::Data(why) => self.on_data_sent(now, segment, u32::from(plan.payload_len), why),
             What::Keepalive => self.owed.pay(Owed::KEEPALIVE),
+            What::FirstAck => self.owed.pay(Owed::FIRST_ACK),
             What::Ack => {}
         }
         if segment.flags.has_ack() && !segment.flags.has_rst() {
             self.rcv.on_ack_sent(segment.ack, plan.edge);
+            self.ecn.ack_sent();
             self.owed.pay_ack(plan.what == What::Ack);
         }
         self.arm_persist_if_stuck(now);
@@ -98,6 +98,9 @@ impl Connection {
 
     fn on_syn_sent(&mut self, now: Instant) {
         self.owed.pay(Owed::SYN);
+        if self.state == State::SynReceived {
+            self.ecn.on_syn_ack_sent(self.retries);
+        }
         self.sent_at = now;
         let (iss, first) = (self.snd.iss, self.snd.nxt == self.snd.iss);
         if first {
@@ -169,6 +172,30 @@ impl Connection {
         }
     }
 
+    /// A reset, or the bare acknowledgment of a SYN-ACK.
+    #[cold]
+    fn plan_urgent(&self, now: Instant) -> Option<Plan> {
+        if self.owed.has(Owed::RESET) {
+            return Some(self.plan_reset());
+        }
+        if self.owed.has(Owed::STRAY_RESET) {
+            return Some(self.plan_stray_reset());
+        }
+        let mut plan = self.plan_shape(
+            now,
+            Shape {
+                seq: self.bare_seq(),
+                flags: Flags::ACK,
+                ecn: Ecn::NotEct,
+                payload_len: 0,
+                what: What::FirstAck,
+            },
+        )?;
+        plan.segment.flags = Flags::ACK | self.ecn.first_ack_flags();
+        plan.segment.options.sack = SackBlocks::new();
+        Some(plan)
+    }
+
     fn plan_syn(&self, now: Instant) -> Plan {
         let answers = self.state == State::SynReceived;
         let config = &self.config;
@@ -194,10 +221,10 @@ impl Connection {
             ..TcpOptions::default()
         };
         let (flags, ack) = if answers {
-            let agreed = self.ecn.mode().syn_ack_flags();
+            let agreed = self.ecn.syn_ack_flags(self.retries);
             (Flags::SYN | Flags::ACK | agreed, self.rcv.nxt)
         } else {
-            (Flags::SYN | config.ecn.offer(self.syn_lost), SeqNum(0))
+            (Flags::SYN | config.ecn.offer(self.retries), SeqNum(0))
         };
         Plan {
             segment: Segment {

@@ -7,7 +7,7 @@ use crore_wire::{Flags, TcpOptions, Timestamps};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Disposition, Event, State};
+use crate::{Disposition, EcnPolicy, Event, State};
 
 const SLOT: Duration = Duration::from_nanos(1 << SLOT_SHIFT);
 const PATH: Path = Path::ipv4(1500);
@@ -264,5 +264,36 @@ proptest! {
         prop_assert!(clock.wrapping_sub(first) < 32, "at most 31 ms behind");
         prop_assert!(second.wrapping_sub(first) <= later + 31, "forward, or where it was");
         prop_assert_eq!(CookieOptions::read(first), options);
+    }
+}
+
+#[test]
+fn accurate_ecn_shows_by_the_flags_of_the_acknowledgment_and_rfc_3168s_is_given_up() {
+    let config = Config {
+        ecn: EcnPolicy::AccuratePassive,
+        ..Config::default()
+    };
+    let now = Instant::from_millis(12_345);
+    let all = Flags::AE | Flags::CWR | Flags::ECE;
+    for (asked, agreed, ended, mode) in [
+        (all, Flags::CWR, Flags::CWR, EcnMode::Accurate),
+        (all, Flags::CWR, Flags::AE | Flags::ECE, EcnMode::Accurate),
+        (all, Flags::CWR, Flags::NONE, EcnMode::Off),
+        (Flags::CWR | Flags::ECE, Flags::NONE, Flags::NONE, EcnMode::Off),
+        (Flags::NONE, Flags::NONE, Flags::ECE, EcnMode::Off),
+    ] {
+        let mut syn = syn(Some(1460), None, true, Some(77));
+        syn.flags |= asked;
+        let half = cookies().begin(&config, now, &tuple(1000), PATH, &syn);
+        let syn_ack = half.syn_ack(&config, now, 0, PATH);
+        assert_eq!(
+            syn_ack.flags.without(Flags::SYN | Flags::ACK),
+            agreed,
+            "{asked:?}"
+        );
+        let mut ack = answer(&syn_ack);
+        ack.flags |= ended;
+        let half = cookies().complete(&config, now, &tuple(1000), &ack, 5);
+        assert_eq!(half.expect("it is good").ecn(), mode, "{asked:?} {ended:?}");
     }
 }

@@ -13,12 +13,11 @@ use crore_wire::Segment;
 use super::{Parked, RoundTrip, Stamp, Variation, bits, small_window};
 use crate::congestion::Congestion;
 use crate::connection::{peer_mss, smss_of};
-use crate::ecn::EcnState;
 use crate::half_open::Terms;
 use crate::receive::ReceiveSpace;
 use crate::rtt::RttEstimator;
 use crate::timestamps::TimestampState;
-use crate::{Config, HalfOpen, Path};
+use crate::{Config, EcnMode, HalfOpen, Path};
 
 impl HalfOpen {
     /// The parked connection that the handshake becomes by `segment`, without
@@ -43,11 +42,10 @@ impl HalfOpen {
         let Terms {
             scales: (theirs, ours),
             sack,
-            ecn,
+            mut ecn,
             timestamps,
             ..
         } = self.terms(config);
-        let ecn = EcnState::new(ecn, self.iss());
         let mut rtt = RttEstimator::new(config.rto_initial, config.rto_min, config.rto_max);
         let measured = self.timed_since(now).map(|sent| now.since(sent));
         let (mut recent, mut echoed) = (0, None);
@@ -70,6 +68,10 @@ impl HalfOpen {
         if syn_lost {
             congestion.on_syn_lost();
         }
+        if ecn.mode() == EcnMode::Accurate && ecn.on_final_ack(segment, true) {
+            congestion.on_ecn(now, congestion.window());
+        }
+        ecn.on_segment(segment, false, false);
         let window = small_window(congestion.window(), smss, config.initial_window);
         let (srtt, rttvar) = match rtt.measured() {
             Some((srtt, rttvar)) => (RoundTrip::of(srtt), Variation::of(rttvar)),
@@ -86,7 +88,7 @@ impl HalfOpen {
             snd_wnd: segment.window,
             mss,
             srtt: srtt.with_rest(ecn.park()),
-            rttvar: rttvar.with_threshold(None),
+            rttvar: rttvar.with_threshold(congestion.threshold_segments()),
             scales: theirs.shift() | ours.shift() << 4,
             bits: window << bits::WINDOW_SHIFT
                 | bit(config.nodelay, bits::NODELAY)

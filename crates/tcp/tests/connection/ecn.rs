@@ -47,13 +47,21 @@ fn sent(lone: &mut Lone) -> Vec<(Flags, Ecn, usize)> {
 
 #[test]
 fn every_pair_of_policies_agrees_on_what_both_can() {
-    use EcnPolicy::{Off, On, Passive};
+    use EcnPolicy::{Accurate, AccuratePassive, Off, On, Passive};
     for (client, server, mode) in [
         (Off, On, EcnMode::Off),
         (Passive, On, EcnMode::Off),
         (On, Off, EcnMode::Off),
         (On, Passive, EcnMode::Classic),
         (On, On, EcnMode::Classic),
+        (On, AccuratePassive, EcnMode::Classic),
+        (On, Accurate, EcnMode::Classic),
+        (Accurate, Off, EcnMode::Off),
+        (Accurate, Passive, EcnMode::Classic),
+        (Accurate, On, EcnMode::Classic),
+        (AccuratePassive, Accurate, EcnMode::Off),
+        (Accurate, AccuratePassive, EcnMode::Accurate),
+        (Accurate, Accurate, EcnMode::Accurate),
     ] {
         let with = |ecn| Config {
             ecn,

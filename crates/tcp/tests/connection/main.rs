@@ -2,6 +2,7 @@
 //! and single ones against crafted segments.
 #![allow(unreachable_pub)]
 
+mod accurate_ecn;
 mod chaos;
 mod closing;
 mod dsack;
