@@ -40,7 +40,8 @@ pub struct Knobs {
     /// offer, 0 to 14. Default true.
     pub window_scale: WindowScaleKnob,
     /// Explicit congestion notification: `false`, `true` (offered and accepted),
-    /// or a word: `off`, `passive` (accepted, not offered), `on`. Default `passive`.
+    /// or a word: `off`, `passive` (accepted, not offered), `on`, `accurate-passive` and
+    /// `accurate` (RFC 9768). Default `passive`.
     pub ecn: EcnKnob,
     /// The congestion control: `cubic`, `reno` (or `newreno`). Default `cubic`.
     pub congestion: CongestionName,
@@ -141,6 +142,11 @@ pub enum EcnWord {
     Passive,
     /// Offered and accepted.
     On,
+    /// Accurate ECN is offered, either is accepted.
+    Accurate,
+    /// Either is accepted.
+    #[serde(rename = "accurate-passive")]
+    AccuratePassive,
 }
 
 impl EcnKnob {
@@ -149,6 +155,8 @@ impl EcnKnob {
             Self::Whether(false) | Self::Word(EcnWord::Off) => EcnPolicy::Off,
             Self::Word(EcnWord::Passive) => EcnPolicy::Passive,
             Self::Whether(true) | Self::Word(EcnWord::On) => EcnPolicy::On,
+            Self::Word(EcnWord::Accurate) => EcnPolicy::Accurate,
+            Self::Word(EcnWord::AccuratePassive) => EcnPolicy::AccuratePassive,
         }
     }
 }
