@@ -285,7 +285,9 @@ impl HalfOpen {
         let promised = u32::from(connection.rcv.offer_on_syn());
         connection.rcv.synchronize(self.irs(), promised);
         connection.set_peer_mss(self.named_mss());
-        connection.ecn = terms.ecn;
+        if self.ecn() != EcnMode::Off {
+            connection.ecn = self.ecn_state();
+        }
         connection
             .snd
             .set_window(self.irs(), self.iss(), u32::from(self.window));
@@ -308,7 +310,9 @@ impl HalfOpen {
         }
     }
 
-    fn ecn_state(&self) -> EcnState {
+    /// ECN as it stands before the acknowledgment of the SYN-ACK.
+    #[cold]
+    pub(crate) fn ecn_state(&self) -> EcnState {
         let mark = Ecn::from_bits(self.ecn >> MARK_SHIFT);
         let mut ecn = EcnState::new(self.ecn(), self.iss()).heard_syn(mark);
         if self.ecn & UNMARKED != 0 {
@@ -329,7 +333,6 @@ impl HalfOpen {
                 (WindowScale::ZERO, WindowScale::ZERO)
             },
             sack: with(SACK),
-            ecn: self.ecn_state(),
             timestamps: with(TIMESTAMPS).then_some(self.ts_recent),
         }
     }
@@ -347,7 +350,6 @@ pub(crate) struct Terms {
     /// The peer's, and ours.
     pub(crate) scales: (WindowScale, WindowScale),
     pub(crate) sack: bool,
-    pub(crate) ecn: EcnState,
     /// The peer's last timestamp, if both ends use them.
     pub(crate) timestamps: Option<u32>,
 }

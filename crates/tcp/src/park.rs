@@ -100,7 +100,7 @@ impl RoundTrip {
     fn of(srtt: Duration) -> Self {
         let micros = srtt.as_micros().clamp(1, u64::from(u32::MAX));
         let exponent = (u64::BITS - micros.leading_zeros()).saturating_sub(Self::MANTISSA);
-        let mantissa = micros.div_ceil(1 << exponent);
+        let mantissa = (micros + (1 << exponent) - 1) >> exponent;
         // Rounded up to a power of two: the sum carries into the exponent.
         let full = u64::from(mantissa >> Self::MANTISSA != 0);
         let (exponent, mantissa) = (u64::from(exponent) + full, mantissa >> full);
@@ -361,7 +361,9 @@ impl Connection {
             .snd
             .restore(nxt, scale, window, parked.rcv_nxt(), finished);
         connection.rcv.scale = WindowScale::new(parked.scales >> 4);
-        connection.ecn = EcnState::wake(parked.srtt.rest(), nxt);
+        if parked.srtt.rest() != 0 {
+            connection.ecn = EcnState::wake(parked.srtt.rest(), nxt);
+        }
         connection
             .rcv
             .restore(parked.rcv_nxt(), parked.rcv_wnd & WINDOW_MASK, peer_finished);

@@ -42,7 +42,6 @@ impl HalfOpen {
         let Terms {
             scales: (theirs, ours),
             sack,
-            mut ecn,
             timestamps,
             ..
         } = self.terms(config);
@@ -68,10 +67,11 @@ impl HalfOpen {
         if syn_lost {
             congestion.on_syn_lost();
         }
-        if ecn.mode() == EcnMode::Accurate && ecn.on_final_ack(segment, true) {
-            congestion.on_ecn(now, congestion.window());
-        }
-        ecn.on_segment(segment, false, false);
+        let (ecn, threshold) = if self.ecn() == EcnMode::Off {
+            (0, None)
+        } else {
+            self.end_with_ecn(now, segment, &mut congestion)
+        };
         let window = small_window(congestion.window(), smss, config.initial_window);
         let (srtt, rttvar) = match rtt.measured() {
             Some((srtt, rttvar)) => (RoundTrip::of(srtt), Variation::of(rttvar)),
@@ -87,13 +87,30 @@ impl HalfOpen {
             rcv_wnd: promised,
             snd_wnd: segment.window,
             mss,
-            srtt: srtt.with_rest(ecn.park()),
-            rttvar: rttvar.with_threshold(congestion.threshold_segments()),
+            srtt: srtt.with_rest(ecn),
+            rttvar: rttvar.with_threshold(threshold),
             scales: theirs.shift() | ours.shift() << 4,
             bits: window << bits::WINDOW_SHIFT
                 | bit(config.nodelay, bits::NODELAY)
                 | bit(sack, bits::SACK)
                 | bit(timestamps.is_some(), bits::TIMESTAMPS),
         })
+    }
+
+    /// What `segment` tells of marks; what is to be remembered of it, and the
+    /// threshold.
+    #[cold]
+    fn end_with_ecn(
+        &self,
+        now: Instant,
+        segment: &Segment,
+        congestion: &mut Congestion,
+    ) -> (u8, Option<u32>) {
+        let mut ecn = self.ecn_state();
+        if ecn.mode() == EcnMode::Accurate && ecn.on_final_ack(segment, true) {
+            congestion.on_ecn(now, congestion.window());
+        }
+        ecn.on_segment(segment, false, false);
+        (ecn.park(), congestion.threshold_segments())
     }
 }
