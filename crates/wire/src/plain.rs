@@ -79,6 +79,8 @@ pub fn parse_plain(frame: &[u8], rx: RxChecksum) -> Option<PlainTcp> {
             }
         }
     }
+    // Data offset, flags and window.
+    let word = be32(headers, TCP + 12);
     let (dst_mac, src_mac) = macs(ethernet);
     Some(PlainTcp {
         src_mac,
@@ -90,8 +92,8 @@ pub fn parse_plain(frame: &[u8], rx: RxChecksum) -> Option<PlainTcp> {
             dst_port: be16(headers, TCP + 2),
             seq: SeqNum(be32(headers, TCP + 4)),
             ack: SeqNum(be32(headers, TCP + 8)),
-            flags: Flags::from_bits(be16(headers, TCP + 12)),
-            window: be16(headers, TCP + 14),
+            flags: Flags::from_bits((word >> 16) as u16),
+            window: word as u16,
             urgent: be16(headers, TCP + 18),
             ecn: Ecn::from_bits(headers[ETHERNET_HEADER + 1]),
             options,

@@ -35,6 +35,8 @@ pub(crate) fn parse(
     }
     let finish = |options: TcpOptions| {
         let (dst_mac, src_mac) = macs(ethernet);
+        // Data offset, flags and window.
+        let word = be32(header, 12);
         Ok(Frame {
             src_mac,
             dst_mac,
@@ -45,8 +47,8 @@ pub(crate) fn parse(
                     dst_port: be16(header, 2),
                     seq: SeqNum(be32(header, 4)),
                     ack: SeqNum(be32(header, 8)),
-                    flags: Flags::from_bits(be16(header, 12)),
-                    window: be16(header, 14),
+                    flags: Flags::from_bits((word >> 16) as u16),
+                    window: word as u16,
                     urgent: be16(header, 18),
                     ecn: Ecn::from_bits(ip.ecn),
                     options,
