@@ -113,6 +113,15 @@ impl Assembler {
         })
     }
 
+    /// The first stretch of `start..end` that is held.
+    pub(crate) fn first_held(&self, start: u64, end: u64) -> Stretch {
+        if let Some((_, run_end)) = self.run_at(start) {
+            return Some((start, run_end.min(end)));
+        }
+        let (&run_start, &run_end) = self.runs.range(start..end).next()?;
+        Some((run_start, run_end.min(end)))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }

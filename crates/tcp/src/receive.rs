@@ -142,7 +142,8 @@ impl ReceiveSpace {
         }
         let fin_seq = seq + payload.len() as u32;
         let came = payload.len();
-        if seq.before(self.nxt) {
+        let begins_old = seq.before(self.nxt);
+        if begins_old {
             let old = (seq.distance_to(self.nxt) as usize).min(payload.len());
             self.note_duplicate(seq, old as u32);
             payload.advance(old);
@@ -169,6 +170,14 @@ impl ReceiveSpace {
                 received.dropped = Some(DropReason::Duplicate);
             }
         } else if seq == self.nxt {
+            let end = self.position + payload.len() as u64;
+            let held = self
+                .early
+                .as_ref()
+                .and_then(|early| early.first_held(self.position, end));
+            if let Some((start, end)) = held {
+                self.note_duplicate(seq + (start - self.position) as u32, (end - start) as u32);
+            }
             self.deliver(payload);
             received.readable = true;
             if self.early.is_some() {

@@ -86,8 +86,10 @@ proptest! {
                     model.held.extend(position..position + len as u64);
                     let expected = if model.held.len() == old.len() { Inserted::Duplicate } else { Inserted::New };
                     let twice = (position..position + len as u64).find(|at| old.contains(at));
+                    let first = assembler.first_held(position, position + len as u64);
                     let (got, held) = assembler.insert(position, &piece(position, len), usize::MAX);
                     prop_assert_eq!(got, expected, "what became of it");
+                    prop_assert_eq!(first, held, "asked or inserted");
                     prop_assert_eq!(held.map(|(start, _)| start), twice, "where it came twice first");
                     if let Some((start, end)) = held {
                         let all = (start..end).all(|at| old.contains(&at));

@@ -87,6 +87,25 @@ fn of_a_segment_that_is_old_in_parts_the_first_part_is_told() {
 }
 
 #[test]
+fn what_fills_a_hole_and_goes_on_is_told_where_it_covers_what_was_held() {
+    let mut lone = with_sack();
+    data(&mut lone, 1001, 2000);
+    data(&mut lone, 4001, 1000);
+    data(&mut lone, 7001, 1000);
+    lone.out();
+    data(&mut lone, 1, 6000);
+    assert_eq!(
+        told(&mut lone),
+        (6001, vec![(1001, 3001), (7001, 8001)]),
+        "the first stretch that was held, though it is acknowledged by now"
+    );
+    data(&mut lone, 6001, 2000);
+    assert_eq!(told(&mut lone), (8001, vec![(7001, 8001)]));
+    data(&mut lone, 1, 1000);
+    assert_eq!(told(&mut lone), (8001, vec![(1, 1001)]), "an older one");
+}
+
+#[test]
 fn duplicates_in_a_row_are_told_as_one_stretch() {
     let mut lone = with_sack();
     data(&mut lone, 1, 900);
