@@ -175,7 +175,10 @@ impl ReceiveSpace {
                 .early
                 .as_ref()
                 .and_then(|early| early.first_held(self.position, end));
-            if let Some((start, end)) = held {
+            // Of one segment the first duplicate stretch is told.
+            if let Some((start, end)) = held
+                && !begins_old
+            {
                 self.note_duplicate(seq + (start - self.position) as u32, (end - start) as u32);
             }
             self.deliver(payload);

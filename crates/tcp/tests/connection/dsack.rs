@@ -103,6 +103,14 @@ fn what_fills_a_hole_and_goes_on_is_told_where_it_covers_what_was_held() {
     assert_eq!(told(&mut lone), (8001, vec![(7001, 8001)]));
     data(&mut lone, 1, 1000);
     assert_eq!(told(&mut lone), (8001, vec![(1, 1001)]), "an older one");
+    data(&mut lone, 8501, 100);
+    lone.out();
+    data(&mut lone, 7901, 900);
+    assert_eq!(
+        told(&mut lone),
+        (8801, vec![(7901, 8001)]),
+        "the first of two stretches"
+    );
 }
 
 #[test]
