@@ -376,28 +376,6 @@ impl Stack {
     // to memory in parts, it would be waited for when it is moved on as a whole.
     #[inline(always)]
     pub fn read(&mut self, conn: ConnId) -> Result<Read, SocketError> {
-        self.read_by(conn, Connection::read)
-    }
-
-    /// As [`Self::read`], but not more than `most` bytes.
-    pub fn read_up_to(&mut self, conn: ConnId, most: usize) -> Result<Read, SocketError> {
-        self.read_by(conn, |connection| connection.read_up_to(most))
-    }
-
-    /// Copies what could be read, from `skip` bytes on, without taking it; says
-    /// how much that was.
-    pub fn peek_data(&self, conn: ConnId, skip: usize, out: &mut [u8]) -> usize {
-        self.slots
-            .active_by_id(conn)
-            .map_or(0, |active| active.conn.peek(skip, out))
-    }
-
-    #[inline(always)]
-    fn read_by(
-        &mut self,
-        conn: ConnId,
-        read: impl FnOnce(&mut Connection) -> Result<Read, ReadError>,
-    ) -> Result<Read, SocketError> {
         let record = self.slots.by_id(conn).ok_or(SocketError::Gone)?;
         if let Some(parked) = record.parked() {
             // Nothing unread is ever parked.
@@ -409,7 +387,7 @@ impl Stack {
         let index = record.index();
         let active = self.slots.pool.get_mut(index).ok_or(SocketError::Gone)?;
         // The chunk goes from the queue to the caller without a stop between.
-        let chunk = match read(&mut active.conn) {
+        let chunk = match active.conn.read() {
             Ok(Read::Data(chunk)) => chunk,
             Ok(Read::WouldBlock) => return Ok(Read::WouldBlock),
             Ok(Read::Eof) => return Ok(Read::Eof),
@@ -423,6 +401,30 @@ impl Stack {
             self.mark_ready(index);
         }
         Ok(Read::Data(chunk))
+    }
+
+    /// As [`Self::read`], but not more than `most` bytes.
+    pub fn read_up_to(&mut self, conn: ConnId, most: usize) -> Result<Read, SocketError> {
+        if self.slots.active_by_id(conn).is_none() {
+            // Parked, or gone: there is nothing to be cut off.
+            return self.read(conn);
+        }
+        let index = self.slots.active_index(conn.slot).ok_or(SocketError::Gone)?;
+        let active = self.slots.pool.get_mut(index).ok_or(SocketError::Gone)?;
+        let read = active.conn.read_up_to(most).map_err(|_| SocketError::ReadClosed)?;
+        if matches!(read, Read::Data(_)) {
+            active.settle(&mut self.received_held);
+            self.touch(index);
+        }
+        Ok(read)
+    }
+
+    /// Copies what could be read, from `skip` bytes on, without taking it; says
+    /// how much that was.
+    pub fn peek_data(&self, conn: ConnId, skip: usize, out: &mut [u8]) -> usize {
+        self.slots
+            .active_by_id(conn)
+            .map_or(0, |active| active.conn.peek(skip, out))
     }
 
     /// Bytes that can be read now.
