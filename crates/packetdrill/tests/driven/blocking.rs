@@ -9,6 +9,7 @@ use crore_wire::Flags;
 
 use crate::library::{Library, errno};
 use crate::packets::{Says, expect, packet};
+use crate::tool::{Tool, says};
 
 const ACK: Flags = Flags::ACK;
 const FLAGS: &str = "local=192.168.0.1,remote=192.0.2.1,gateway=192.168.0.2";
@@ -226,4 +227,50 @@ fn the_end_wakes_those_who_sleep() {
     std::thread::sleep(Duration::from_millis(200));
     library.free();
     assert_eq!(accepts.join().expect("it returns"), (-1, libc::EINTR), "given up");
+}
+
+/// As in a script: `+0...0.200 accept(3, ..., ...) = 4` and what follows from it,
+/// gone through in the tool's own way, so often that a race would show.
+#[test]
+fn scripts_with_blocking_calls_run_in_the_tools_own_way() {
+    for _ in 0..25 {
+        let library = Library::start(FLAGS);
+        let (local, remote) = (addr("192.168.0.1:8080"), addr("192.0.2.1:5000"));
+        let tool = Tool::start(library);
+        let fd = tool.call(0, |library| library.socket(libc::AF_INET, 0));
+        tool.call(0, |library| {
+            assert_eq!(library.bind(fd, local), 0, "bound");
+            assert_eq!(library.listen(fd, 1), 0, "listening");
+        });
+        // The next descriptor is not known before; the tool maps it.
+        let (tell, told) = channel();
+        tool.blocks(0, 200_000, 0, move |library| {
+            let new = library.accept(fd).0;
+            tell.send(new).expect("somebody wants to know");
+            i64::from(new < 0)
+        });
+        tool.inject(100_000, &packet(remote, local, says(Flags::SYN, 0, 0, b"")));
+        let (answer, _) = tool.expect(100_000, Flags::SYN | ACK);
+        let next = answer.seq.0.wrapping_add(1);
+        tool.inject(200_000, &packet(remote, local, says(ACK, 1, next, b"")));
+        let new = told.recv().expect("accepted");
+        // It waits for its time in the second thread, then blocks, then is done.
+        tool.blocks(300_000, 500_000, 5, move |library| {
+            library.read(new, 100).map_or(-1, |bytes| bytes.len() as i64)
+        });
+        tool.inject(
+            500_000,
+            &packet(remote, local, says(ACK | Flags::PSH, 1, next, b"12345")),
+        );
+        tool.expect(500_000, ACK);
+        // Its time is up while the main thread waits for a packet's.
+        tool.blocks(700_000, 900_000, 0, move |library| {
+            i64::from(library.poll(new, libc::POLLIN, 200).0)
+        });
+        tool.inject(950_000, &packet(remote, local, says(ACK, 6, next, b"")));
+        let written = tool.call(950_000, |library| library.write(new, b"reply"));
+        assert_eq!(written, 5, "written");
+        tool.expect(950_000, ACK | Flags::PSH);
+        tool.ends();
+    }
 }

@@ -57,6 +57,8 @@ pub(crate) struct Table {
 
 // SAFETY: the tool shares the table between its threads, and so do these tests.
 unsafe impl Send for Table {}
+// SAFETY: the same.
+unsafe impl Sync for Table {}
 
 /// A loaded library with a host.
 #[derive(Clone, Copy)]

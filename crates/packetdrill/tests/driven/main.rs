@@ -5,3 +5,4 @@ mod blocking;
 mod calls;
 mod library;
 mod packets;
+mod tool;
