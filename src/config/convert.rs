@@ -134,6 +134,8 @@ impl Tcp {
             // These are a connection's own.
             cork: false,
             linger: None,
+            dscp: 0,
+            hop_limit: None,
             window_clamp: u32::MAX,
         }
     }

@@ -155,11 +155,12 @@ impl Stack {
             };
             plan.segment.src_port = active.tuple.local_port;
             plan.segment.dst_port = active.tuple.remote_port;
+            let (dscp, hop_limit) = active.conn.marking();
             let ip = IpEmit {
                 src: active.tuple.local_addr,
                 dst: active.tuple.remote_addr,
-                hop_limit: self.config.hop_limit,
-                ecn: plan.segment.ecn.bits(),
+                hop_limit: hop_limit.unwrap_or(self.config.hop_limit),
+                ecn: plan.segment.ecn.bits() | dscp,
                 ident: self.ip_ident,
             };
             let payload_len = usize::from(plan.payload_len);

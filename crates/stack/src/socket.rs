@@ -411,7 +411,10 @@ impl Stack {
         }
         let index = self.slots.active_index(conn.slot).ok_or(SocketError::Gone)?;
         let active = self.slots.pool.get_mut(index).ok_or(SocketError::Gone)?;
-        let read = active.conn.read_up_to(most).map_err(|_| SocketError::ReadClosed)?;
+        let read = active
+            .conn
+            .read_up_to(most)
+            .map_err(|_| SocketError::ReadClosed)?;
         if matches!(read, Read::Data(_)) {
             active.settle(&mut self.received_held);
             self.touch(index);

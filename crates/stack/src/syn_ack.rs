@@ -25,6 +25,9 @@ struct SynAck {
     to: MacAddr,
     tuple: FourTuple,
     segment: Segment,
+    /// For its IP header.
+    dscp: u8,
+    hop_limit: u8,
 }
 
 /// Those that wait.
@@ -58,13 +61,16 @@ impl Stack {
             return false;
         }
         let path = self.path_to(tuple.remote_addr);
-        let mut segment = half.syn_ack(self.tcp.get(profile), now, self.isn.ts_offset(tuple), path);
+        let config = self.tcp.get(profile);
+        let mut segment = half.syn_ack(config, now, self.isn.ts_offset(tuple), path);
         segment.src_port = tuple.local_port;
         segment.dst_port = tuple.remote_port;
         self.syn_acks.0.push_back(SynAck {
             to,
             tuple: *tuple,
             segment,
+            dscp: config.dscp,
+            hop_limit: config.hop_limit.unwrap_or(self.config.hop_limit),
         });
         true
     }
@@ -73,8 +79,11 @@ impl Stack {
     pub(crate) fn transmit_syn_acks<N: Nic>(&mut self, nic: &mut N, most: usize) -> usize {
         let mut sent = 0;
         while sent < most
-            && let Some(SynAck { to, tuple, segment }) = self.syn_acks.0.front()
+            && let Some(owed) = self.syn_acks.0.front()
         {
+            let SynAck {
+                to, tuple, segment, ..
+            } = owed;
             let link = Link {
                 src: self.mac,
                 dst: *to,
@@ -82,8 +91,8 @@ impl Stack {
             let ip = IpEmit {
                 src: tuple.local_addr,
                 dst: tuple.remote_addr,
-                hop_limit: self.config.hop_limit,
-                ecn: 0,
+                hop_limit: owed.hop_limit,
+                ecn: owed.dscp,
                 ident: 0,
             };
             let Some(buf) = nic.reserve(tcp_headers_len(&ip, segment)) else {

@@ -93,6 +93,11 @@ pub struct Config {
     /// 3.9.1's user time-out); none leaves it to [`Self::data_retries`] and to the
     /// keepalive's count. Default none.
     pub user_timeout: Option<Duration>,
+    /// The differentiated services codepoint of what is sent (RFC 2474), in the
+    /// upper six bits; the other two are not looked at. Default 0.
+    pub dscp: u8,
+    /// How many hops what is sent may go; none leaves it to the host. Default none.
+    pub hop_limit: Option<u8>,
     /// How long a close may take until what was written, and the FIN, are
     /// acknowledged; then the connection is reset. Zero resets at once, none gives
     /// it all the time that it needs. Default none.
@@ -129,6 +134,8 @@ impl Default for Config {
             congestion: CongestionKind::default(),
             keepalive: Keepalive::OFF,
             user_timeout: None,
+            dscp: 0,
+            hop_limit: None,
             linger: None,
         }
     }

@@ -12,6 +12,9 @@ use crore_base::Duration;
 use crate::config::MSS_FLOOR;
 use crate::{Config, CongestionKind};
 
+/// The bits of the traffic class that are a host's to choose; the others are ECN's.
+const DSCP: u8 = 0xfc;
+
 /// When a silent peer is asked whether it is alive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Keepalive {
@@ -78,6 +81,8 @@ pub struct Options {
     pub syn_retries: u8,
     pub fin_wait_2: Duration,
     pub delayed_ack: Duration,
+    pub dscp: u8,
+    pub hop_limit: Option<u8>,
 }
 
 /// One of the [`Options`], and what it is to be.
@@ -110,6 +115,12 @@ pub enum TcpOption {
     FinWait2(Duration),
     /// How long the acknowledgment of a lone segment may wait (zero: `TCP_QUICKACK`).
     DelayedAck(Duration),
+    /// How what is sent is to be treated on its way (`IP_TOS`, `IPV6_TCLASS`): the
+    /// upper six bits of the byte.
+    Dscp(u8),
+    /// How far what is sent may go (`IP_TTL`, `IPV6_UNICAST_HOPS`); none: as far as
+    /// the host's usually.
+    HopLimit(Option<u8>),
 }
 
 impl Options {
@@ -129,6 +140,8 @@ impl Options {
             syn_retries: config.syn_retries,
             fin_wait_2: config.fin_wait_2,
             delayed_ack: config.delayed_ack,
+            dscp: config.dscp,
+            hop_limit: config.hop_limit,
         }
     }
 
@@ -148,6 +161,8 @@ impl Options {
             syn_retries,
             fin_wait_2,
             delayed_ack,
+            dscp,
+            hop_limit,
         } = *self;
         Config {
             nodelay,
@@ -163,6 +178,8 @@ impl Options {
             syn_retries,
             fin_wait_2,
             delayed_ack,
+            dscp,
+            hop_limit,
             ..config.clone()
         }
     }
@@ -182,6 +199,8 @@ impl Options {
             TcpOption::Congestion(kind) => self.congestion = kind,
             TcpOption::SynRetries(times) => self.syn_retries = times,
             TcpOption::FinWait2(time) => self.fin_wait_2 = time,
+            TcpOption::Dscp(class) => self.dscp = class & DSCP,
+            TcpOption::HopLimit(limit) => self.hop_limit = limit,
             TcpOption::DelayedAck(time) => self.delayed_ack = time,
         }
     }

@@ -32,7 +32,8 @@ pub struct IpEmit {
     pub dst: IpAddr,
     /// Time to live, or hop limit.
     pub hop_limit: u8,
-    /// The ECN codepoint, 0 to 3 (RFC 3168 section 5); more bits are cut off.
+    /// The ECN codepoint, 0 to 3 (RFC 3168 section 5), in the two low bits; above
+    /// them the DSCP (RFC 2474 section 3), which is 0 for a host that asks for nothing.
     pub ecn: u8,
     /// IPv4's identification; without meaning, as "don't fragment" is set
     /// (RFC 6864 section 4.1), but middleboxes like it to change.
@@ -201,7 +202,7 @@ pub(crate) fn write_v4<'a>(
     }
     let total_len = (header.len() + payload.len()) as u16;
     header[0] = 0x45;
-    header[1] = ip.ecn & 3;
+    header[1] = ip.ecn;
     header[2..4].copy_from_slice(&total_len.to_be_bytes());
     header[4..6].copy_from_slice(&ip.ident.to_be_bytes());
     header[6..8].copy_from_slice(&fragment.to_be_bytes());
@@ -237,8 +238,8 @@ pub(crate) fn write_v6<'a>(packet: &'a mut [u8], ip: &IpEmit, next_header: u8) -
         return None;
     }
     // Version 6; the traffic class straddles the first two bytes.
-    header[0] = 0x60;
-    header[1] = (ip.ecn & 3) << 4;
+    header[0] = 0x60 | ip.ecn >> 4;
+    header[1] = ip.ecn << 4;
     header[2..4].copy_from_slice(&[0, 0]);
     header[4..6].copy_from_slice(&(payload.len() as u16).to_be_bytes());
     header[6] = next_header;

@@ -377,3 +377,55 @@ fn tcp_info_says_what_was_agreed_on_and_what_has_passed() {
     );
     assert_eq!(word(&then, 16), 1460, "the segment size");
 }
+
+/// What the IP header says, of both families, from the SYN-ACK on.
+#[test]
+fn a_socket_says_how_its_packets_are_to_be_treated() {
+    for (local, remote, level, class, hops) in [
+        (
+            crate::peer::LOCAL,
+            crate::peer::REMOTE,
+            libc::IPPROTO_IP,
+            libc::IP_TOS,
+            libc::IP_TTL,
+        ),
+        (
+            "[2001:db8::1]:8080",
+            "[2001:db8:1::2]:5000",
+            libc::IPPROTO_IPV6,
+            libc::IPV6_TCLASS,
+            libc::IPV6_UNICAST_HOPS,
+        ),
+    ] {
+        let mut net = Net::between(local, remote, Knobs::default());
+        let listener = net.listener(0);
+        assert_eq!(net.option(listener, level, hops), Ok(64), "as usual");
+        assert_eq!(
+            net.set(listener, level, class, 0x23),
+            Ok(0),
+            "CS1; the rest is ECN's"
+        );
+        assert_eq!(net.set(listener, level, hops, 4), Ok(0), "not far");
+        net.send(Flags::SYN, 0, 0, b"");
+        let answer = net.expect(Flags::SYN | ACK);
+        assert_eq!((answer.class, answer.hops), (0x20, 4), "the SYN-ACK");
+        let next = answer.segment.seq.0.wrapping_add(1);
+        net.send(ACK, 1, next, b"");
+        let accept = Call::Accept {
+            fd: listener,
+            flags: 0,
+        };
+        let fd = net.value(accept).expect("accepted") as i32;
+        assert_eq!(net.write(fd, b"x", 0), Ok(1), "written");
+        let sent = net.expect(ACK | Flags::PSH);
+        assert_eq!((sent.class, sent.hops), (0x20, 4), "it has what its listener had");
+        assert_eq!(net.set(fd, level, class, 0xe0), Ok(0), "CS7");
+        assert_eq!(net.set(fd, level, hops, -1), Ok(0), "as usual again");
+        assert_eq!(net.set(fd, level, hops, 256), err(libc::EINVAL), "no such limit");
+        assert_eq!(net.option(fd, level, class), Ok(0xe0), "read back");
+        net.send(ACK, 1, next + 1, b"");
+        assert_eq!(net.write(fd, b"y", 0), Ok(1), "written");
+        let sent = net.expect(ACK | Flags::PSH);
+        assert_eq!((sent.class, sent.hops), (0xe0, 64), "from now on");
+    }
+}

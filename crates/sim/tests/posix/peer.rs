@@ -24,6 +24,9 @@ pub(crate) struct Sent {
     pub(crate) segment: Segment,
     pub(crate) payload: Vec<u8>,
     pub(crate) at: Instant,
+    /// DSCP and ECN, and the hops left.
+    pub(crate) class: u8,
+    pub(crate) hops: u8,
 }
 
 impl Net {
@@ -285,6 +288,12 @@ fn parse(packet: &[u8], at: Instant) -> Sent {
             segment,
             payload: frame[payload].to_vec(),
             at,
+            class: if packet[0] >> 4 == 4 {
+                packet[1]
+            } else {
+                packet[0] << 4 | packet[1] >> 4
+            },
+            hops: if packet[0] >> 4 == 4 { packet[8] } else { packet[7] },
         },
         other => panic!("no TCP: {other:?}"),
     }

@@ -174,6 +174,13 @@ impl Connection {
         connection
     }
 
+    /// The DSCP in its place in the IP header, and how many hops segments may go
+    /// if not as many as the host's do.
+    #[inline]
+    pub fn marking(&self) -> (u8, Option<u8>) {
+        (self.config.dscp, self.config.hop_limit)
+    }
+
     /// The next event, if one is pending. [`Event::Closed`] waits until the
     /// application has read what came before an orderly end.
     #[inline]

@@ -22,6 +22,9 @@ const LEAST_BUFFER: i32 = 1024;
 /// The most that setsockopt may ask for.
 const MOST_BUFFER: i32 = 1 << 29;
 
+/// How far packets go unless told otherwise.
+const HOPS: u8 = 64;
+
 /// Options that are numbers, that are remembered and read back, and that change
 /// nothing here, with what they are at first.
 const KEPT: &[(i32, i32, i32)] = &[
@@ -47,8 +50,6 @@ const KEPT: &[(i32, i32, i32)] = &[
     (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_WANT),
     (libc::IPPROTO_IP, libc::IP_RECVERR, 0),
     (libc::IPPROTO_IP, libc::IP_RECVTOS, 0),
-    (libc::IPPROTO_IP, libc::IP_TOS, 0),
-    (libc::IPPROTO_IP, libc::IP_TTL, 64),
     (
         libc::IPPROTO_IPV6,
         libc::IPV6_MTU_DISCOVER,
@@ -56,8 +57,6 @@ const KEPT: &[(i32, i32, i32)] = &[
     ),
     (libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 0),
     (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 0),
-    (libc::IPPROTO_IPV6, libc::IPV6_TCLASS, 0),
-    (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, 64),
 ];
 
 impl Host {
@@ -126,6 +125,10 @@ impl Host {
                 u16::MAX => 536,
                 asked => i32::from(asked),
             }),
+            (libc::IPPROTO_IP, libc::IP_TOS) | (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => i32::from(tcp.dscp),
+            (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS) => {
+                i32::from(tcp.hop_limit.unwrap_or(HOPS))
+            }
             (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE) => seconds(tcp.keepalive.idle),
             (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL) => seconds(tcp.keepalive.interval),
             (libc::IPPROTO_TCP, libc::TCP_KEEPCNT) => i32::from(tcp.keepalive.count),
@@ -190,7 +193,11 @@ impl Host {
             }
             _ => {}
         }
-        let number = number(value)?;
+        // The oldest of all options may be bytes.
+        let number = match value {
+            &[byte] if level == libc::IPPROTO_IP => i32::from(byte),
+            _ => number(value)?,
+        };
         self.set_number(id, level, name, number)
     }
 
@@ -367,6 +374,16 @@ fn tcp_option(
             count: within(1..=127)? as u8,
             ..keepalive
         }),
+        // As many bits of it as are the program's to set.
+        (libc::IPPROTO_IP, libc::IP_TOS) => TcpOption::Dscp(number as u8),
+        (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => match within(-1..=255)? {
+            -1 => TcpOption::Dscp(0),
+            class => TcpOption::Dscp(class as u8),
+        },
+        (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS) => match number {
+            -1 => TcpOption::HopLimit(None),
+            _ => TcpOption::HopLimit(Some(within(1..=255)? as u8)),
+        },
         (libc::IPPROTO_TCP, libc::TCP_NODELAY) => TcpOption::Nodelay(on),
         (libc::IPPROTO_TCP, libc::TCP_CORK) => TcpOption::Cork(on),
         (libc::IPPROTO_TCP, libc::TCP_QUICKACK) => {
