@@ -155,6 +155,11 @@ impl Stack {
             };
             plan.segment.src_port = active.tuple.local_port;
             plan.segment.dst_port = active.tuple.remote_port;
+            //= rfc9293#section-3.9.1.9 (MUST)
+            // The application says how its segments are to be treated on their way,
+            // and may change its mind.
+            //= rfc9293#section-3.9.2 (MUST)
+            // How far they may go is configured: for the host, and for a connection.
             let (dscp, hop_limit) = active.conn.marking();
             let ip = IpEmit {
                 src: active.tuple.local_addr,
