@@ -109,6 +109,28 @@ fn every_script_does_what_it_says() {
     assert!(counts["freebsd"][0] >= 34, "FreeBSD's are there");
 }
 
+/// The rules of TCP are the same over IPv6. Left out are scripts that choose a family,
+/// whose ICMP or MSS is IPv4's, and FreeBSD's, which say that they are about IPv4.
+#[test]
+fn every_script_does_the_same_over_ipv6() {
+    let (mut ran, mut wrong) = (0, Vec::new());
+    for path in scripts(&root()) {
+        let text = fs::read_to_string(&path).expect("a text");
+        let about_ipv4 = ["--ip_version", "icmp", "mss 1460", "mss 8960", ":537(536)"];
+        if about_ipv4.iter().any(|sign| text.contains(sign)) {
+            continue;
+        }
+        ran += 1;
+        let script = script::parse(&format!("--ip_version=ipv6\n{text}")).expect("it was read before");
+        if let Verdict::Fail(failure) = script::run(&script).verdict {
+            wrong.push(format!("{}:{}: {failure}", path.display(), failure.line - 1));
+        }
+    }
+    println!("{ran} scripts over IPv6");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(ran >= 100, "most are about TCP alone: {ran}");
+}
+
 /// What a script protects stands at its top, in a form that can be collected.
 #[test]
 fn every_script_of_ours_cites_its_rule() {
@@ -136,5 +158,42 @@ fn every_script_of_ours_cites_its_rule() {
             format!("rfc{number}"),
             "{name} lies in the folder of its RFC"
         );
+    }
+}
+
+/// Whatever is wrong with a script, there is a verdict, and soon.
+#[test]
+fn a_script_with_any_line_missing_ends_in_a_verdict() {
+    let mut passed = 0_u32;
+    let mut failed = 0_u32;
+    for path in scripts(&root()) {
+        let text = fs::read_to_string(&path).expect("a text");
+        let lines: Vec<&str> = text.lines().collect();
+        for missing in 0..lines.len() {
+            if lines[missing].is_empty() || lines[missing].starts_with("//") {
+                continue;
+            }
+            let rest = [&lines[..missing], &lines[missing + 1..]].concat().join("\n");
+            let Ok(script) = script::parse(&rest) else {
+                continue;
+            };
+            match script::run(&script).verdict {
+                Verdict::Pass => passed += 1,
+                Verdict::Fail(_) | Verdict::NotApplicable(_) => failed += 1,
+            }
+        }
+    }
+    println!("{passed} pass without one of their lines, {failed} don't");
+    assert!(failed > passed, "most lines matter");
+}
+
+/// Nor does a script that ends in the middle of something end the program.
+#[test]
+fn a_script_that_is_cut_short_is_read_or_refused() {
+    for path in scripts(&root()).into_iter().step_by(10) {
+        let text = fs::read_to_string(&path).expect("a text");
+        for end in (0..text.len()).filter(|&end| text.is_char_boundary(end)) {
+            let _ = script::parse(&text[..end]);
+        }
     }
 }
