@@ -5,6 +5,7 @@
 use std::rc::Rc;
 
 use crore_base::{DropReason, Instant, SeqNum};
+use crore_netbuf::Chunk;
 use crore_wire::Segment;
 
 use super::{Connection, Disposition, Owed, Timer};
@@ -40,7 +41,7 @@ impl Connection {
     //= rfc9293#section-3.10.7.3 (MUST)
     // First the ACK, then RST, then SYN; a segment with none of them means
     // nothing yet.
-    pub(super) fn on_segment_syn_sent(&mut self, now: Instant, seg: &Segment) -> Disposition {
+    pub(super) fn on_segment_syn_sent(&mut self, now: Instant, seg: &Segment, payload: Chunk) -> Disposition {
         let acks_syn = seg.ack.after(self.snd.una) && seg.ack.at_or_before(self.snd.nxt);
         if seg.flags.has_ack() && !acks_syn {
             if !seg.flags.has_rst() {
@@ -70,14 +71,21 @@ impl Connection {
             self.establish();
             self.owed.add(Owed::ACK);
             self.on_accurate_syn_ack(now, seg);
+            let fin = seg.flags.has_fin();
+            if fin || !payload.is_empty() {
+                //= rfc9293#section-3.10.7.3 (MUST)
+                // Text and FIN of a SYN-ACK count as those of any other segment.
+                let dropped = self.on_text(now, seg.seq + 1, fin, payload);
+                return dropped.map_or(Disposition::Accepted, Disposition::Dropped);
+            }
         } else {
             //= rfc9293#section-3.5 (MUST)
-            // The SYNs have crossed: ours is sent again, now with an ACK.
+            // The SYNs have crossed: ours is sent again, now with an ACK. Text beside
+            // the peer's is left for it to send again: who it is, is not proven yet.
             self.state = State::SynReceived;
             self.snd.set_window(seg.seq, self.snd.una, window);
             self.owed.add(Owed::SYN);
         }
-        // Text on a SYN is left for the peer to send again.
         Disposition::Accepted
     }
 

@@ -28,7 +28,7 @@ impl Connection {
     fn on_other_segment(&mut self, now: Instant, seg: &Segment, payload: Chunk) -> Disposition {
         let disposition = match self.state {
             State::Closed => return Disposition::Dropped(DropReason::NoSuchConnection),
-            State::SynSent => self.on_segment_syn_sent(now, seg),
+            State::SynSent => self.on_segment_syn_sent(now, seg, payload),
             State::TimeWait => self.on_segment_time_wait(now, seg, payload.len()),
             _ => match self.on_segment_synchronized(now, seg, payload) {
                 None => Disposition::Accepted,
@@ -209,7 +209,13 @@ impl Connection {
     }
 
     /// Text and FIN of an acceptable segment.
-    fn on_text(&mut self, now: Instant, seq: SeqNum, fin: bool, payload: Chunk) -> Option<DropReason> {
+    pub(super) fn on_text(
+        &mut self,
+        now: Instant,
+        seq: SeqNum,
+        fin: bool,
+        payload: Chunk,
+    ) -> Option<DropReason> {
         if !self.state.can_receive() {
             // The peer has finished, or the connection is over.
             if self.state != State::Closed {

@@ -256,10 +256,20 @@ fn what_is_written_before_the_handshake_follows_it() {
 }
 
 #[test]
-fn text_on_a_syn_is_left_to_be_sent_again() {
+fn text_and_fin_of_a_syn_ack_count() {
     let mut lone = Lone::opening(plain());
     lone.out();
-    lone.recv(&seg(SYN | ACK, 0, 1), b"early");
+    lone.recv(&seg(SYN | ACK | FIN, 0, 1), b"early");
+    assert_eq!(lone.out()[0].ack, 7, "RFC 9293 section 3.10.7.3");
+    assert_eq!(lone.read_all(), b"early", "it can be read");
+    assert_eq!(lone.conn.state(), State::CloseWait, "and is all");
+}
+
+#[test]
+fn text_on_a_syn_that_crosses_is_left_to_be_sent_again() {
+    let mut lone = Lone::opening(plain());
+    lone.out();
+    lone.recv(&seg(SYN, 0, 0), b"early");
     assert_eq!(lone.out()[0].ack, 1, "only the SYN is acknowledged");
     lone.recv(&seg(ACK, 1, 1), b"early");
     assert_eq!(lone.read_all(), b"early", "it comes again");
