@@ -91,7 +91,16 @@ pub(super) fn value(name: &str) -> Option<i64> {
         .chain(OTHERS)
         .find(|(known, _)| *known == name)
         .map(|&(_, value)| value)
-        .or_else(|| Errno::from_name(name).map(|errno| i64::from(errno.0)))
+        .or_else(|| errno(name).map(|errno| i64::from(errno.0)))
+}
+
+/// The error of this name; some have two.
+pub(super) fn errno(name: &str) -> Option<Errno> {
+    Errno::from_name(match name {
+        "EWOULDBLOCK" => "EAGAIN",
+        "ENOTSUP" => "EOPNOTSUPP",
+        name => name,
+    })
 }
 
 /// The number that an expression stands for.
@@ -133,6 +142,7 @@ mod tests {
         assert_eq!(value("SOL_SOCKET"), Some(1));
         assert_eq!(value("ECONNRESET"), Some(104));
         assert_eq!(value("TCPI_OPT_ECN"), Some(8));
+        assert_eq!(value("EWOULDBLOCK"), value("EAGAIN"), "two names of one");
         assert_eq!(value("SO_NOTHING"), None);
         let flags = Expr::Or(
             Box::new(Expr::Word("O_RDWR".to_owned())),

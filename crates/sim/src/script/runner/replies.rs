@@ -7,7 +7,7 @@ use super::super::flow::pattern;
 use super::super::symbols;
 use super::calls::{Made, data_of, ip_address, option_value};
 use super::{File, Runner, Step, unfit};
-use crate::posix::{Call, Errno, Fd, Outcome, Output, Reply};
+use crate::posix::{Call, Fd, Outcome, Output, Reply};
 
 impl Runner<'_> {
     /// Whether a call answered as it is to, and what follows from it.
@@ -45,7 +45,7 @@ impl Runner<'_> {
         let opens = matches!(made, Made::Opens | Made::Accepts) && expected >= 0 && value >= 0;
         let same = opens || value == expected || same_file_flags(call, expected, value);
         let named = call.errno.as_deref();
-        let same_errno = named.is_none_or(|name| errno.is_some() && errno == Errno::from_name(name));
+        let same_errno = named.is_none_or(|name| errno.is_some() && errno == symbols::errno(name));
         if same && same_errno {
             return Ok(None);
         }
