@@ -224,12 +224,12 @@ impl HalfOpen {
     }
 
     //= rfc6298#section-5.5 (MUST)
-    // The wait doubles each time.
+    // The wait doubles each time, up to the longest that there is.
     /// How long after the SYN the SYN-ACK is to be sent again, after it was sent
     /// again `resent` times.
     pub fn patience(config: &Config, resent: u8) -> Duration {
-        let factor = (2u64 << resent.min(30)) - 1;
-        config.rto_initial.saturating_mul(factor)
+        let wait = |resent: u8| config.rto_initial.saturating_mul(1 << resent).min(config.rto_max);
+        (0..=resent.min(30)).fold(Duration::ZERO, |total, resent| total + wait(resent))
     }
 
     /// The SYN-ACK is sent again.

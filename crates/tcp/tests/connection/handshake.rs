@@ -1,7 +1,7 @@
 //! Opening.
 
 use crore_base::{Duration, SeqNum, WindowScale};
-use crore_tcp::{CloseReason, Config, Disposition, Event, Path, State, Unreachable};
+use crore_tcp::{CloseReason, Config, Disposition, Event, HalfOpen, Path, State, Unreachable};
 use crore_wire::{Segment, TcpOptions, Timestamps};
 
 use crate::lone::{ACK, FIN, ISS, Lone, MSS, RST, SYN, plain, seg, syn};
@@ -331,4 +331,19 @@ fn nothing_is_sent_before_a_buffer_was_had() {
         None,
         "no timer runs for what was not sent"
     );
+}
+
+#[test]
+fn the_wait_for_the_answer_to_a_syn_ack_doubles_up_to_a_bound() {
+    let config = Config {
+        rto_initial: Duration::from_secs(1),
+        rto_max: Duration::from_secs(5),
+        ..plain()
+    };
+    let waits: Vec<u64> = (0..5)
+        .map(|resent| HalfOpen::patience(&config, resent).as_millis() / 1000)
+        .collect();
+    assert_eq!(waits, [1, 3, 7, 12, 17], "1, 2, 4, and then 5 seconds each");
+    let most = HalfOpen::patience(&config, u8::MAX);
+    assert!(most < Duration::from_secs(200), "{most:?}");
 }
