@@ -34,6 +34,8 @@ pub(crate) struct Cursor<'a> {
     at: usize,
     line: u32,
     line_start: usize,
+    /// Something in the packet that is being read is not ours to do.
+    pub(crate) foreign: Option<String>,
 }
 
 impl<'a> Cursor<'a> {
@@ -43,6 +45,7 @@ impl<'a> Cursor<'a> {
             at: 0,
             line: 1,
             line_start: 0,
+            foreign: None,
         }
     }
 

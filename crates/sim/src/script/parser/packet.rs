@@ -174,7 +174,10 @@ fn tcp(cursor: &mut Cursor<'_>) -> Parsed<Body> {
         cursor.rest_of_line();
         return Ok(Body::Foreign("fuzzed packets".to_owned()));
     }
-    Ok(Body::Tcp(tcp))
+    Ok(match cursor.foreign.take() {
+        Some(foreign) => Body::Foreign(foreign),
+        None => Body::Tcp(tcp),
+    })
 }
 
 /// `S`, `P.`, `.`, `-`, `SEWA`, `P5.`, `.5`
@@ -273,10 +276,18 @@ fn option(cursor: &mut Cursor<'_>) -> Parsed<TcpOptionSpec> {
             }
             TcpOptionSpec::Timestamps(value, cursor.number_or_any("a timestamp")?)
         }
-        name @ ("FO" | "FOEXP") => TcpOptionSpec::FastOpen {
-            experimental: name == "FOEXP",
-            cookie: hex(cursor)?,
-        },
+        name @ ("FO" | "FOEXP") => {
+            let word = cursor.peek_word()?;
+            // A cookie by name is one that another stack would make, with its own key.
+            let named = !word.chars().all(|c| c.is_ascii_hexdigit());
+            if named {
+                cursor.foreign = Some(format!("the cookie {}", cursor.word("a cookie")?));
+            }
+            TcpOptionSpec::FastOpen {
+                experimental: name == "FOEXP",
+                cookie: if named { Vec::new() } else { hex(cursor)? },
+            }
+        }
         "md5" => TcpOptionSpec::Md5(hex(cursor)?),
         "ECN" | "AccECN" | "accecn" => accurate_ecn(cursor)?,
         other => return cursor.error(format!("no such TCP option: {other}")),

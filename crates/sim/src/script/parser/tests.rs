@@ -195,6 +195,10 @@ fn icmp_and_what_is_not_ours() {
         "FreeBSD's dialect"
     );
     for (text, name) in [
+        (
+            "+0 > S 0:0(0) <mss 1460,FO TFO_COOKIE,nop>",
+            "the cookie TFO_COOKIE",
+        ),
         ("+0 > udp (1000)", "udp"),
         ("+0 > sctp: INIT[flgs=0]", "sctp"),
         ("+0 < gre: ipv4 1.1.1.1 > 2.2.2.2: . 1:1(0)", "gre"),
