@@ -50,6 +50,9 @@ struct Arguments {
     /// Print one line for each script that passed, too.
     #[arg(long, short)]
     verbose: bool,
+    /// Print what happened in each script: calls that came back, and packets.
+    #[arg(long)]
+    trace: bool,
     /// Read the scripts without running them.
     #[arg(long)]
     check: bool,
@@ -122,7 +125,7 @@ fn one(path: &Path, arguments: &Arguments, summary: &mut Summary) {
     let read = text.and_then(|text| script::parse(&text).map_err(|error| format!("{file}:{error}")));
     let (outcome, error) = match read {
         Ok(_) if arguments.check => (None, None),
-        Ok(script) => (Some(script::run(&script)), None),
+        Ok(script) => (Some(played(&script, arguments)), None),
         Err(error) => (None, Some(error)),
     };
     if let Some(error) = &error {
@@ -157,6 +160,16 @@ fn one(path: &Path, arguments: &Arguments, summary: &mut Summary) {
     if arguments.json {
         summary.outcomes.push(Named { file, outcome, error });
     }
+}
+
+/// Plays a script; what happened is printed, or forgotten.
+fn played(script: &script::ast::Script, arguments: &Arguments) -> Outcome {
+    let mut outcome = script::run(script);
+    let trace = core::mem::take(&mut outcome.trace);
+    if arguments.trace {
+        trace.iter().for_each(|line| eprintln!("    {line}"));
+    }
+    outcome
 }
 
 fn conclude(summary: &Summary, arguments: &Arguments) -> ExitCode {

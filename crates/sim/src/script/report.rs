@@ -47,6 +47,9 @@ pub struct Outcome {
     pub packets: u64,
     /// How long it took, in virtual time.
     pub virtual_micros: u64,
+    /// What happened up to there: calls that came back and packets, a line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trace: Vec<String>,
 }
 
 impl Outcome {
@@ -56,6 +59,7 @@ impl Outcome {
             notes: Vec::new(),
             packets: 0,
             virtual_micros: 0,
+            trace: Vec::new(),
         }
     }
 

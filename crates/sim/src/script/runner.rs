@@ -78,7 +78,12 @@ struct Runner<'s> {
     writes_pattern: bool,
     reads_pattern: bool,
     packets: u64,
+    /// What happened, a line each.
+    trace: Vec<String>,
 }
+
+/// So many lines of what happened are kept, the first ones: more than a script has.
+const TRACE_MAX: usize = 10_000;
 
 /// Plays a script from its first event to its last.
 pub(super) fn play(script: &Script) -> Outcome {
@@ -104,6 +109,7 @@ pub(super) fn play(script: &Script) -> Outcome {
         writes_pattern: true,
         reads_pattern: true,
         packets: 0,
+        trace: Vec::new(),
     };
     let ended = runner.run(script);
     let verdict = match ended {
@@ -116,6 +122,7 @@ pub(super) fn play(script: &Script) -> Outcome {
         notes: settings.notes.clone(),
         packets: runner.packets,
         virtual_micros: runner.now() as u64,
+        trace: runner.trace,
     }
 }
 
@@ -134,6 +141,12 @@ impl Runner<'_> {
     /// The time, in microseconds since the script began.
     fn now(&self) -> Micros {
         (self.host.now().as_nanos() / 1000) as Micros
+    }
+
+    fn note(&mut self, at: Micros, what: impl core::fmt::Display) {
+        if self.trace.len() < TRACE_MAX {
+            self.trace.push(format!("{} {what}", Seconds(at)));
+        }
     }
 
     fn event(&mut self, event: &Event) -> Step {

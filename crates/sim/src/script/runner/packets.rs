@@ -33,6 +33,7 @@ impl Runner<'_> {
             Body::Foreign(name) => return Err(unfit(event, &format!("{name} is not TCP's business"))),
         };
         self.packets += 1;
+        self.note(self.now(), spec);
         self.host.input(&bytes);
         Ok(())
     }
@@ -210,15 +211,16 @@ impl Runner<'_> {
         if !self.payload_is_right(at, &segment) {
             differ.push("payload");
         }
-        if differ.is_empty() {
-            return Ok(());
-        }
         let shown = PacketSpec {
             direction: Direction::Outbound,
             ip: shown_ip(&spec.ip, &seen.ip),
             ports: spec.ports,
             body: Body::Tcp(shown),
         };
+        self.note(micros(packet.at), &shown);
+        if differ.is_empty() {
+            return Ok(());
+        }
         Err(self.unlike(event, spec, shown.to_string(), &differ))
     }
 

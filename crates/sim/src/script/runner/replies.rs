@@ -12,6 +12,12 @@ use crate::posix::{Call, Fd, Outcome, Output, Reply};
 impl Runner<'_> {
     /// Whether a call answered as it is to, and what follows from it.
     pub(super) fn check(&mut self, event: &Event, call: &ast::Call, made: &Made, reply: Reply) -> Step {
+        let came = match reply.result {
+            Ok(value) => value.to_string(),
+            Err(errno) => format!("-1 {errno}"),
+        };
+        let at = (reply.at.as_nanos() / 1000) as i64;
+        self.note(at, format_args!("{}(...) = {came}", call.name));
         let wrong = self.wrong_result(event, call, made, &reply)?;
         if let Some(wrong) = wrong {
             return Err(self.fail(event, wrong));

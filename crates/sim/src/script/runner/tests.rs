@@ -302,6 +302,20 @@ fn nothing_may_be_left_over_where_a_script_says_so() {
 }
 
 #[test]
+fn what_happened_is_remembered() {
+    let outcome = then("+.1 < P. 1:11(10) ack 1 win 9\n+0 > . 1:1(0) ack 11\n+0 read(4, ..., 100) = 10");
+    let last: Vec<&str> = outcome.trace.iter().rev().take(3).map(String::as_str).collect();
+    assert_eq!(
+        last,
+        [
+            "0.200000 read(...) = 10",
+            "0.200000 > . 1:1(0) ack 11 win 65535",
+            "0.200000 < P. 1:11(10) ack 1 win 9",
+        ]
+    );
+}
+
+#[test]
 fn icmp_reaches_the_connection_that_it_is_about() {
     passes(
         "+0 write(4, ..., 1000) = 1000
