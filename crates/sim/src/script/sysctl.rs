@@ -62,7 +62,9 @@ const TABLE: &[(&str, Means)] = &[
     ("tcp_synack_retries", Means::Sets(|v| number("syn_retries", v))),
     ("tcp_retries2", Means::Sets(|v| number("data_retries", v))),
     ("tcp_congestion_control", Means::Sets(congestion)),
-    ("tcp_ecn", Means::Sets(ecn)),
+    ("tcp_ecn", Means::Sets(|v| ecn(v, "5"))),
+    ("tcp_ecn_option", Means::Always(&["0"])),
+    ("tcp_ecn_fallback", Means::Always(&["1"])),
     (
         "tcp_fin_timeout",
         Means::Sets(|v| scaled("fin_wait_2_ms", v, 1000, 1)),
@@ -114,7 +116,8 @@ const TABLE: &[(&str, Means)] = &[
     ("tcp_fastopen_blackhole_timeout_sec", Means::Nothing),
     ("tcp.rfc1323", Means::Sets(freebsd_extensions)),
     ("tcp.sack.enable", Means::Sets(|v| flag("sack", v))),
-    ("tcp.ecn.enable", Means::Sets(ecn)),
+    ("tcp.ecn.enable", Means::Sets(|v| ecn(v, "4"))),
+    ("tcp.ecn.maxretries", Means::Always(&["0"])),
     (
         "tcp.initcwnd_segments",
         Means::Sets(|v| number("initial_window", v)),
@@ -323,13 +326,15 @@ fn congestion(value: &str) -> Option<Vec<Setting>> {
     Some(vec![("congestion", format!("\"{name}\""))])
 }
 
-/// 0: never; 1: asked for and agreed to; 2: agreed to; 3: Accurate ECN.
-fn ecn(value: &str) -> Option<Vec<Setting>> {
+/// 0: never; 1: asked for and agreed to; 2: agreed to; 3: Accurate ECN is asked for,
+/// and either agreed to; `passive`, which the systems number differently: either is agreed to.
+fn ecn(value: &str, passive: &str) -> Option<Vec<Setting>> {
     let mode = match value {
         "0" => "off",
         "1" => "on",
         "2" => "passive",
         "3" => "accurate",
+        _ if value == passive => "accurate-passive",
         _ => return None,
     };
     Some(vec![("ecn", format!("\"{mode}\""))])
