@@ -165,7 +165,7 @@ impl World {
             }
             12 => {
                 let mss = script.u16();
-                self.conn.on_path_mtu(self.now, mss);
+                self.conn.on_path_mtu(self.now, self.conn.snd_una(), mss);
             }
             13 => self
                 .conn

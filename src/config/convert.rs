@@ -7,7 +7,7 @@ use crore_nic::fault;
 use crore_stack::{CookiePolicy, FragmentLimits, StackConfig};
 use crore_tcp::{CongestionKind, EcnPolicy, Keepalive};
 
-use super::keys::{Config, CongestionControl, EcnWords, FaultDirection, Faults, SynCookies, Tcp};
+use super::keys::{Config, CongestionControl, EcnWords, FaultDirection, Faults, MtuProbing, SynCookies, Tcp};
 
 impl Config {
     /// How many shards there are: as many as cores were named.
@@ -131,6 +131,11 @@ impl Tcp {
                 CongestionControl::NewReno => CongestionKind::NewReno,
             },
             keepalive: self.keepalive(),
+            mtu_probing: match self.mtu_probing {
+                MtuProbing::Off => crore_tcp::MtuProbing::Off,
+                MtuProbing::BlackHoles => crore_tcp::MtuProbing::BlackHoles,
+                MtuProbing::Always => crore_tcp::MtuProbing::Always,
+            },
             // These are a connection's own.
             cork: false,
             linger: None,

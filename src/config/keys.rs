@@ -140,6 +140,18 @@ words! {
 }
 
 words! {
+    /// What is done about paths that swallow large packets.
+    MtuProbing {
+        /// Nothing.
+        Off = "off",
+        /// Segments get smaller where large ones vanish.
+        BlackHoles = "black-holes",
+        /// Connections begin with small segments.
+        Always = "always",
+    }
+}
+
+words! {
     /// When a SYN is answered by a cookie.
     SynCookies {
         /// Never.
@@ -278,6 +290,8 @@ section! {
         fin_wait_2_ms: u64 = 60_000, "ms", Whole(1, 3_600_000);
         /// How long an acknowledgment of a lone segment may wait for data to ride on. 0: it goes when the burst ends.
         delayed_ack_ms: u64 = 0, "ms", Whole(0, 500);
+        /// What is done about paths that swallow large packets without a word (RFC 8899): `black-holes`: segments get smaller where large ones seem to vanish, and larger ones are tried by and by; `always`: every connection begins with small ones; `off`: only what routers say counts.
+        mtu_probing: MtuProbing = MtuProbing::BlackHoles, "", OneOf(MtuProbing::WORDS);
         /// Pieces of out-of-order data that one connection keeps.
         reassembly_chunks: u16 = 512, "pieces", Whole(1, 65_535);
         /// How long a silent connection rests before the peer is asked whether it is alive. 0: never.

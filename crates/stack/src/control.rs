@@ -198,6 +198,10 @@ impl ControlQueue {
         QUEUE_MAX - self.owed.len()
     }
 
+    pub(crate) fn echo(&mut self, link: Link, ip: IpEmit, message: Chunk) {
+        self.push(Owed::Echo { link, ip, message });
+    }
+
     pub(crate) fn echo_piece(&mut self, link: Link, ip: IpEmit, piece: Piece, data: Chunk) {
         self.push(Owed::EchoPiece {
             link,
@@ -381,33 +385,6 @@ impl Stack {
         } else {
             Err(DropReason::OffLinkNeighbor)
         }
-    }
-
-    //= rfc1122#section-3.2.2.6 (MUST)
-    // A host answers echo requests, with the request's data, from the address
-    // that was asked; not those to a group, which would multiply.
-    fn on_echo(
-        &mut self,
-        now: Instant,
-        src_mac: MacAddr,
-        ip: &IpInfo,
-        message: Chunk,
-    ) -> Result<(), DropReason> {
-        self.check_addressed(ip)?;
-        if !self.echo_limit.allow(now) {
-            return Err(DropReason::ReplyRateLimited);
-        }
-        let (link, reply) = self.answer_to(src_mac, ip.dst, ip.src);
-        let mtu = self.mtu;
-        if echo_reply_len(&reply, message.len()) > usize::from(mtu) + ETHERNET_HEADER {
-            return self.echo_in_fragments((link, reply), &message, mtu);
-        }
-        self.control.push(Owed::Echo {
-            link,
-            ip: reply,
-            message,
-        });
-        Ok(())
     }
 
     /// Asks for the neighbours whose request is due.

@@ -1,4 +1,5 @@
-//! Fragments on their way in and out, and the ICMP errors that this host sends.
+//! Fragments on their way in and out, ICMP echo, and the ICMP errors that this
+//! host sends.
 //!
 //! Read first: RFC 8200 sections 4 and 4.5, RFC 4443 section 2.4, RFC 1122
 //! section 3.2.2, RFC 7739 (identifications). What keeps the pieces together
@@ -12,7 +13,7 @@ use crore_netbuf::Chunk;
 use crore_nic::RxFrame;
 use crore_wire::{
     Complaint, ETHERNET_HEADER, Fragment, Frame, HeaderProblem, IpEmit, IpInfo, Link, Packet, Piece, Whose,
-    echo_reply, fragment_room, parse, quote_max,
+    echo_reply, echo_reply_len, fragment_room, parse, quote_max,
 };
 
 use crate::Stack;
@@ -193,7 +194,7 @@ impl Stack {
     }
 
     /// The headers of an answer to the station `to`.
-    pub(crate) fn answer_to(&mut self, to: MacAddr, src: IpAddr, dst: IpAddr) -> (Link, IpEmit) {
+    fn answer_to(&mut self, to: MacAddr, src: IpAddr, dst: IpAddr) -> (Link, IpEmit) {
         let ident = self.ip_ident;
         self.ip_ident = ident.wrapping_add(1);
         let link = Link {
@@ -210,8 +211,31 @@ impl Stack {
         (link, ip)
     }
 
+    //= rfc1122#section-3.2.2.6 (MUST)
+    // A host answers echo requests, with the request's data, from the address
+    // that was asked; not those to a group, which would multiply.
+    pub(crate) fn on_echo(
+        &mut self,
+        now: Instant,
+        src_mac: MacAddr,
+        ip: &IpInfo,
+        message: Chunk,
+    ) -> Result<(), DropReason> {
+        self.check_addressed(ip)?;
+        if !self.echo_limit.allow(now) {
+            return Err(DropReason::ReplyRateLimited);
+        }
+        let (link, reply) = self.answer_to(src_mac, ip.dst, ip.src);
+        let mtu = self.mtu_to(ip.src);
+        if echo_reply_len(&reply, message.len()) > usize::from(mtu) + ETHERNET_HEADER {
+            return self.echo_in_fragments((link, reply), &message, mtu);
+        }
+        self.control.echo(link, reply, message);
+        Ok(())
+    }
+
     /// Owes the answer to an echo request that is too large for one packet of `mtu` bytes.
-    pub(crate) fn echo_in_fragments(
+    fn echo_in_fragments(
         &mut self,
         (link, ip): (Link, IpEmit),
         message: &[u8],

@@ -13,10 +13,8 @@ use core::ops::Range;
 use crore_base::{DropReason, FourTuple, Instant, MacAddr, SeqNum};
 use crore_netbuf::Chunk;
 use crore_nic::RxFrame;
-use crore_tcp::{Disposition, Unreachable, reset_for};
-use crore_wire::{
-    Embedded, Frame, IcmpError, IcmpErrorKind, IpInfo, Link, Packet, Segment, parse, parse_plain,
-};
+use crore_tcp::{Disposition, reset_for};
+use crore_wire::{Frame, IpInfo, Link, Packet, Segment, parse, parse_plain};
 
 use crate::{CloseReason, Event, Stack};
 
@@ -383,44 +381,6 @@ impl Stack {
         }
         true
     }
-
-    //= rfc5927#section-4.1 (SHOULD)
-    // An ICMP error counts only when the sequence number that it quotes is in flight.
-    pub(crate) fn on_icmp_error(&mut self, now: Instant, error: &IcmpError) -> Result<(), DropReason> {
-        let IcmpError {
-            kind,
-            embedded: Some(Embedded { flow, seq }),
-        } = error
-        else {
-            return Err(DropReason::UnhandledIcmp);
-        };
-        let dst = flow.remote_addr;
-        // What is parked has nothing in flight that an error could be about.
-        let slot = self.find(flow).ok_or(DropReason::UnhandledIcmp)?;
-        let index = self.slots.active_index(slot).ok_or(DropReason::UnhandledIcmp)?;
-        let Some(active) = self.slots.pool.get_mut(index) else {
-            return Ok(());
-        };
-        let (una, nxt) = (active.conn.snd_una(), active.conn.snd_nxt());
-        if !(una.at_or_before(*seq) && seq.before(nxt)) {
-            return Err(DropReason::UnhandledIcmp);
-        }
-        match kind {
-            IcmpErrorKind::PacketTooBig { mtu } => {
-                let headers = if dst.is_ipv4() { 40 } else { 60 };
-                let mss = u16::try_from(*mtu).unwrap_or(u16::MAX).saturating_sub(headers);
-                active.conn.on_path_mtu(now, mss);
-            }
-            kind => {
-                let v4 = dst.is_ipv4();
-                active
-                    .conn
-                    .on_unreachable(now, what_is_unreachable(kind, v4), is_hard(kind, v4));
-            }
-        }
-        self.touch(index);
-        Ok(())
-    }
 }
 
 //= rfc1122#section-3.2.1.3 (MUST)
@@ -435,32 +395,5 @@ fn check_addresses(src: IpAddr, dst: IpAddr) -> Result<(), DropReason> {
         Err(DropReason::BadSourceAddress)
     } else {
         Ok(())
-    }
-}
-
-/// What an error says can't be reached (RFC 792, RFC 1812 section 5.2.7.1, RFC
-/// 4443 section 3.1). The rest is about the host, or the way to it.
-fn what_is_unreachable(kind: &IcmpErrorKind, v4: bool) -> Unreachable {
-    match kind {
-        IcmpErrorKind::Unreachable { code } if v4 => match code {
-            0 | 6 | 9 | 11 => Unreachable::Network,
-            2 => Unreachable::Protocol,
-            3 => Unreachable::Port,
-            _ => Unreachable::Host,
-        },
-        IcmpErrorKind::Unreachable { code: 0 } => Unreachable::Network,
-        IcmpErrorKind::Unreachable { code: 4 } => Unreachable::Port,
-        _ => Unreachable::Host,
-    }
-}
-
-/// Whether an error means that trying again is pointless (RFC 1122 section
-/// 4.2.3.9: protocol and port unreachable; RFC 4443: port unreachable and
-/// administratively prohibited). The connection decides what follows from it.
-fn is_hard(kind: &IcmpErrorKind, v4: bool) -> bool {
-    match kind {
-        IcmpErrorKind::Unreachable { code } if v4 => matches!(code, 2 | 3 | 9 | 10 | 13),
-        IcmpErrorKind::Unreachable { code } => matches!(code, 1 | 4),
-        _ => false,
     }
 }

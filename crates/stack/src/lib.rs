@@ -11,7 +11,7 @@
 //! `socket` has the application's calls, `flow_table` finds a connection by
 //! its four-tuple, `handshake` remembers the SYNs that came, `cookies` has the
 //! peers remember those that are too many, `syn_ack` answers both, `timer_wheel` wakes it, `sweep` finds those that have long been silent, `neighbor` knows Ethernet addresses, `fragments` deals with IP fragments
-//! and sends ICMP errors.
+//! and sends ICMP errors, `icmp` takes them in.
 #![forbid(unsafe_code)]
 
 mod closing;
@@ -24,6 +24,7 @@ mod fifo;
 mod flow_table;
 mod fragments;
 mod handshake;
+mod icmp;
 mod id;
 mod input;
 mod listener;
@@ -31,6 +32,7 @@ mod neighbor;
 mod options;
 mod output;
 mod parking;
+mod paths;
 mod pool;
 mod ports;
 mod profiles;

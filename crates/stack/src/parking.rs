@@ -172,6 +172,10 @@ impl Stack {
             return false;
         };
         let parked = self.keep_silence(active, parked);
+        // What its path bears is no part of the record: who wakes it asks there.
+        if let Some(mss) = active.conn.path_limit() {
+            self.paths.raise(active.tuple.remote_addr, mss);
+        }
         debug_assert_eq!(active.charged, 0, "nothing is held, so nothing is charged");
         self.received_held -= u64::from(active.charged);
         debug_assert!(!active.orphan, "an orphan is not quiet");

@@ -201,6 +201,7 @@ pub(crate) mod tests {
     pub(crate) fn idle(slot: u32, tuple: FourTuple) -> Active {
         let path = Path {
             mss: 1440,
+            send_mss: 1440,
             ipv6: tuple.remote_addr.is_ipv6(),
         };
         let config = Rc::new(Config::default());

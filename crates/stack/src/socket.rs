@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use crore_base::{FourTuple, Instant, SeqNum};
 use crore_netbuf::Chunk;
-use crore_tcp::{Connection, EcnMode, Path, Read, ReadError, State, WriteError};
+use crore_tcp::{Connection, EcnMode, Read, ReadError, State, WriteError};
 
 use crate::pool::Active;
 use crate::ports::Candidate;
@@ -200,17 +200,6 @@ impl Stack {
     pub(crate) fn find(&self, tuple: &FourTuple) -> Option<u32> {
         let same = |slot| self.slots.is_of(slot, tuple);
         self.flows.find(self.hasher.hash(tuple), same)
-    }
-
-    /// What fits into one segment to `remote` by this port's MTU.
-    //= rfc9293#section-3.7.1 (MUST)
-    // The MSS is the MTU less the fixed IP and TCP headers, options not counted (RFC 6691).
-    pub(crate) fn path_to(&self, remote: IpAddr) -> Path {
-        if remote.is_ipv4() {
-            Path::ipv4(self.mtu)
-        } else {
-            Path::ipv6(self.mtu)
-        }
     }
 
     /// The next thing that the application should know, if any.

@@ -15,6 +15,7 @@ use crate::input::Scratch;
 use crate::listener::Listeners;
 use crate::neighbor::{NeighborCache, Wakeups};
 use crate::parking::ParkPolicy;
+use crate::paths::Paths;
 use crate::pool::Pool;
 use crate::ports::PortPicker;
 use crate::profiles::{ProfileId, Profiles};
@@ -77,6 +78,7 @@ pub struct Stack {
     /// something to bring to their peer.
     pub(crate) orphans: u32,
     pub(crate) icmp_error_limit: RateLimit,
+    pub(crate) paths: Paths,
     pub(crate) fragments: Reassembler,
     pub(crate) fragment_ids: FragmentIds,
     /// Frames that were put together here and are another shard's: at most one
@@ -151,6 +153,7 @@ impl Stack {
             echo_limit: RateLimit::new(config.echo_replies_per_second),
             orphans: 0,
             icmp_error_limit: RateLimit::new(config.icmp_errors_per_second),
+            paths: Paths::new(derive_key(key, Purpose::Paths)),
             fragments: Reassembler::new(config.fragments, derive_key(key, Purpose::Fragments)),
             fragment_ids: FragmentIds::new(derive_key(key, Purpose::FragmentIds)),
             strays: Vec::new(),
@@ -174,7 +177,11 @@ impl Stack {
             // Timers are re-armed lazily: this one may have moved on since, and
             // is armed afresh when the connection's turn ends.
             if active.conn.next_timeout().is_some_and(|due| due <= now) {
+                let before = active.conn.path_limit();
                 active.conn.on_timeout(now);
+                if active.conn.path_limit() != before {
+                    self.remember_path(now, index);
+                }
                 self.touch(index);
             } else {
                 self.rearm(index);
@@ -385,6 +392,7 @@ enum Purpose {
     Cookies = 5,
     Fragments = 6,
     FragmentIds = 7,
+    Paths = 8,
 }
 
 /// A key of its own for each purpose, so that what shows on the wire of one

@@ -3,7 +3,7 @@
 use crore_base::{Duration, WindowScale};
 use crore_wire::OptionOrder;
 
-use crate::Keepalive;
+use crate::{Keepalive, MtuProbing};
 
 use crate::EcnPolicy;
 
@@ -88,6 +88,9 @@ pub struct Config {
     /// Whether and when a silent peer is probed (RFC 9293 section 3.8.4).
     /// Default off.
     pub keepalive: Keepalive,
+    /// What is done about paths that swallow large packets without a word.
+    /// Default [`MtuProbing::BlackHoles`].
+    pub mtu_probing: MtuProbing,
     /// How long data, or a probe, may stay unacknowledged, or a window shut on
     /// data that waits, before the connection is given up (RFC 9293 section
     /// 3.9.1's user time-out); none leaves it to [`Self::data_retries`] and to the
@@ -133,6 +136,7 @@ impl Default for Config {
             max_reassembly_chunks: 512,
             congestion: CongestionKind::default(),
             keepalive: Keepalive::OFF,
+            mtu_probing: MtuProbing::BlackHoles,
             user_timeout: None,
             dscp: 0,
             hop_limit: None,
@@ -165,6 +169,9 @@ pub struct Path {
     /// The largest TCP segment that this host can send and receive there, in
     /// bytes without TCP options: the MTU less the IP and the TCP header.
     pub mss: u16,
+    /// The largest that is known to get there, as far as anybody has said: at
+    /// most as large.
+    pub send_mss: u16,
     /// Whether the path is IPv6; it decides what a silent peer's MSS is.
     pub ipv6: bool,
 }
@@ -174,6 +181,7 @@ impl Path {
     pub const fn ipv4(mtu: u16) -> Self {
         Self {
             mss: mtu.saturating_sub(40),
+            send_mss: mtu.saturating_sub(40),
             ipv6: false,
         }
     }
@@ -182,8 +190,19 @@ impl Path {
     pub const fn ipv6(mtu: u16) -> Self {
         Self {
             mss: mtu.saturating_sub(60),
+            send_mss: mtu.saturating_sub(60),
             ipv6: true,
         }
+    }
+
+    /// The same path, of which it is known that packets of more than `mtu` bytes
+    /// don't get to its end. What is received there may be larger.
+    pub const fn bearing(mut self, mtu: u16) -> Self {
+        let known = mtu.saturating_sub(if self.ipv6 { 60 } else { 40 });
+        if known < self.send_mss {
+            self.send_mss = known;
+        }
+        self
     }
 
     //= rfc9293#section-3.7.1 (MUST)

@@ -327,7 +327,7 @@ impl Connection {
             rcv_wnd: self.rcv.window().min(WINDOW_MASK),
             // Either fits: a scaled window by its origin, an unscaled one came with a SYN.
             snd_wnd: u16::try_from(snd_wnd).unwrap_or(u16::MAX),
-            mss: self.mss,
+            mss: self.path_mtu.kept(self.mss),
             srtt: srtt.with_rest(self.ecn.park()),
             rttvar: rttvar.with_threshold(self.congestion.threshold_segments()),
             scales: shift | self.rcv.scale.shift() << 4,
@@ -347,7 +347,7 @@ impl Connection {
             connection.ts.enable(heard_at, parked.ts_recent);
         }
         // It may have been lowered since.
-        connection.mss = connection.config.segment_limit(parked.mss);
+        connection.set_ceiling(connection.config.segment_limit(parked.mss));
         let finished = matches!(state, State::FinWait2 | State::TimeWait);
         let peer_finished = matches!(state, State::CloseWait | State::TimeWait);
         let scale = WindowScale::new(parked.scales & 0xf);

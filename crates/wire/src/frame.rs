@@ -106,17 +106,25 @@ pub enum Packet {
 #[inline]
 pub fn parse(frame: &[u8], checksum: RxChecksum) -> Result<Frame, DropReason> {
     let header: &[u8; ETHERNET_HEADER] = frame.first_chunk().ok_or(DropReason::Truncated)?;
-    let packet = match be16(header, 12) {
-        ethertype::IPV4 => ip::parse_v4(frame, checksum),
-        ethertype::IPV6 => ip::parse_v6(frame),
-        ethertype::ARP => Err(Stop::Odd),
+    match be16(header, 12) {
+        ethertype::IPV4 => match ip::parse_v4::<false>(frame, checksum) {
+            Ok(packet) if packet.protocol == protocol::TCP => {
+                return tcp::parse(frame, header, packet, checksum);
+            }
+            Err(Stop::Drop(reason)) => return Err(reason),
+            _ => {}
+        },
+        ethertype::IPV6 => match ip::parse_v6(frame) {
+            Ok(packet) if packet.protocol == protocol::TCP => {
+                return tcp::parse(frame, header, packet, checksum);
+            }
+            Err(Stop::Drop(reason)) => return Err(reason),
+            _ => {}
+        },
+        ethertype::ARP => {}
         _ => return Err(DropReason::UnknownEtherType),
-    };
-    match packet {
-        Ok(packet) if packet.protocol == protocol::TCP => tcp::parse(frame, header, packet, checksum),
-        Err(Stop::Drop(reason)) => Err(reason),
-        _ => parse_other(frame, header, checksum),
     }
+    parse_other(frame, header, checksum)
 }
 
 /// What is not TCP, the control plane's and nobody's, and TCP in unusual packets.

@@ -61,6 +61,8 @@ pub struct Embedded {
     pub flow: FourTuple,
     /// The quoted segment's sequence number: in flight, if the error is honest.
     pub seq: SeqNum,
+    /// Length of the IP packet that it went in, as its header said.
+    pub len: u16,
 }
 
 /// Takes apart and verifies the ICMP message of `packet`, of the version that
@@ -168,7 +170,7 @@ fn embedded_v4(quote: &[u8]) -> Option<Embedded> {
     }
     let src = Ipv4Addr::from(be32(header, 12));
     let dst = Ipv4Addr::from(be32(header, 16));
-    embedded_tcp(src.into(), dst.into(), quote.get(header_len..)?)
+    embedded_tcp(src.into(), dst.into(), be16(header, 2), quote.get(header_len..)?)
 }
 
 fn embedded_v6(quote: &[u8]) -> Option<Embedded> {
@@ -186,10 +188,10 @@ fn embedded_v6(quote: &[u8]) -> Option<Embedded> {
         return None;
     };
     let (src, dst) = v6_addresses(header);
-    embedded_tcp(src, dst, quote.get(at..)?)
+    embedded_tcp(src, dst, be16(header, 4).saturating_add(40), quote.get(at..)?)
 }
 
-fn embedded_tcp(src: IpAddr, dst: IpAddr, tcp: &[u8]) -> Option<Embedded> {
+fn embedded_tcp(src: IpAddr, dst: IpAddr, len: u16, tcp: &[u8]) -> Option<Embedded> {
     let start: &[u8; 8] = tcp.first_chunk()?;
     Some(Embedded {
         flow: FourTuple {
@@ -199,6 +201,7 @@ fn embedded_tcp(src: IpAddr, dst: IpAddr, tcp: &[u8]) -> Option<Embedded> {
             remote_port: be16(start, 2),
         },
         seq: SeqNum(be32(start, 4)),
+        len,
     })
 }
 

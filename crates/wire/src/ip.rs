@@ -54,32 +54,19 @@ pub(crate) struct IpPacket {
     pub(crate) payload: Range<usize>,
 }
 
-/// Takes the IPv4 header behind the Ethernet header apart.
+/// Takes the IPv4 header behind the Ethernet header apart; that of a fragment
+/// only if those are `ODD_TOO`.
 #[inline(always)]
-pub(crate) fn parse_v4(frame: &[u8], rx: RxChecksum) -> Result<IpPacket, Stop> {
-    let packet = check_v4(frame, rx)?;
-    let header: &[u8; 20] = frame[ETHERNET_HEADER..]
-        .first_chunk()
-        .ok_or(DropReason::Truncated)?;
-    // More fragments, or an offset.
-    if be16(header, 6) & 0x3fff != 0 {
-        return Err(Stop::Odd);
-    }
-    Ok(packet)
-}
-
-/// The same for a fragment as well.
-#[inline(always)]
-fn check_v4(frame: &[u8], rx: RxChecksum) -> Result<IpPacket, DropReason> {
+pub(crate) fn parse_v4<const ODD_TOO: bool>(frame: &[u8], rx: RxChecksum) -> Result<IpPacket, Stop> {
     let packet = frame.get(ETHERNET_HEADER..).unwrap_or_default();
     let header: &[u8; 20] = packet.first_chunk().ok_or(DropReason::Truncated)?;
     let header_len = usize::from(header[0] & 0x0f) * 4;
     let total_len = usize::from(be16(header, 2));
     if header[0] >> 4 != 4 || header_len < header.len() || total_len < header_len {
-        return Err(DropReason::MalformedIp);
+        return Err(DropReason::MalformedIp.into());
     }
     if total_len > packet.len() {
-        return Err(DropReason::Truncated);
+        return Err(DropReason::Truncated.into());
     }
     if matches!(rx, RxChecksum::Unknown | RxChecksum::Bad) {
         let partial = if header_len == header.len() {
@@ -88,8 +75,12 @@ fn check_v4(frame: &[u8], rx: RxChecksum) -> Result<IpPacket, DropReason> {
             checksum::sum(&packet[..header_len])
         };
         if !checksum::verifies(partial) {
-            return Err(DropReason::BadIpChecksum);
+            return Err(DropReason::BadIpChecksum.into());
         }
+    }
+    // More fragments, or an offset.
+    if !ODD_TOO && be16(header, 6) & 0x3fff != 0 {
+        return Err(Stop::Odd);
     }
     if header_len > header.len() {
         check_options(&packet[header.len()..header_len])?;
@@ -132,7 +123,11 @@ fn check_options(mut options: &[u8]) -> Result<(), DropReason> {
 /// The IPv4 packet in `frame`, if need be a fragment.
 #[cold]
 pub(crate) fn parse_odd_v4(frame: &[u8], rx: RxChecksum) -> Result<Odd, DropReason> {
-    let packet = check_v4(frame, rx)?;
+    let packet = match parse_v4::<true>(frame, rx) {
+        Ok(packet) => packet,
+        Err(Stop::Drop(reason)) => return Err(reason),
+        Err(Stop::Odd) => return Err(DropReason::MalformedIp),
+    };
     let header: &[u8; 20] = frame
         .get(ETHERNET_HEADER..)
         .and_then(<[u8]>::first_chunk)

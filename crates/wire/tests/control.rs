@@ -227,14 +227,15 @@ fn icmp_errors_name_the_connection_that_they_are_about() {
         &tcp,
     ]
     .concat();
-    let embedded = |local, remote| {
+    let embedded = |local, remote, len| {
         Some(Embedded {
             flow: flow(local, remote),
             seq: SeqNum(65_536),
+            len,
         })
     };
-    let v4 = embedded(us.into(), peer.into());
-    let v6 = embedded(US.into(), PEER.into());
+    let v4 = embedded(us.into(), peer.into(), 1500);
+    let v6 = embedded(US.into(), PEER.into(), 1272);
     let ip4 = ip(peer.into(), us.into());
     let ip6 = ip(PEER.into(), US.into());
     type Case<'a> = (

@@ -99,6 +99,9 @@ impl Connection {
         self.rtt.on_ack(ack, self.snd.nxt, measured, echoed);
         self.snd.acknowledge(ack);
         self.recovery.on_progress(ack);
+        if self.path_mtu.wants_acked() {
+            self.watch_acked(now);
+        }
         self.retries = 0;
         self.soft_error = None;
     }

@@ -148,6 +148,11 @@ impl Connection {
         } else if !third || self.recovery.bars_fast_retransmit(una) {
             return false;
         }
+        if self.only_a_try_is_lost(now) {
+            self.recovery.enter_loss(una, self.snd.nxt, false);
+            self.recovery.episode.close();
+            return true;
+        }
         self.congestion.on_loss(now, self.snd.flight());
         self.ecn.on_window_reduced(self.snd.nxt);
         //= rfc9937#section-6.1 (MUST)

@@ -6,6 +6,7 @@
 //! `transmit.rs` how a segment is planned and committed, `pick.rs` which data
 //! goes into it, `timers.rs` what time brings, `patience.rs` how long it is waited for, `app.rs` the application's verbs,
 //! `owed.rs` what is to be paid; `ecn.rs` what congestion marks bring about.
+//! How large segments are is decided in `path.rs`.
 //!
 //! Always true (checked by [`Connection::assert_invariants`]): the sequence
 //! spaces are in order; a retransmission timer runs whenever something is
@@ -18,6 +19,7 @@ mod handshake;
 mod header_prediction;
 mod loss;
 mod owed;
+mod path;
 mod patience;
 mod pick;
 mod segment_arrives;
@@ -28,9 +30,11 @@ use std::rc::Rc;
 
 use crore_base::{DropReason, Duration, Instant, SeqNum};
 
+use crate::config::MSS_FLOOR;
 use crate::congestion::Congestion;
 use crate::ecn::EcnState;
 use crate::event::PendingEvents;
+use crate::path_mtu::PathMtu;
 use crate::rack::Rack;
 use crate::receive::ReceiveSpace;
 use crate::recovery::{LossRecovery, Phase};
@@ -38,7 +42,7 @@ use crate::rtt::RttEstimator;
 use crate::send::SendSpace;
 use crate::sent::SentMap;
 use crate::timestamps::TimestampState;
-use crate::{Buffered, CloseReason, Config, EcnMode, Event, Path, State, Stats, Unreachable};
+use crate::{Buffered, CloseReason, Config, EcnMode, Event, MtuProbing, Path, State, Stats, Unreachable};
 
 pub use app::{Read, ReadError, WriteError};
 use owed::Owed;
@@ -96,6 +100,7 @@ pub struct Connection {
     rack: Rack,
     recovery: LossRecovery,
     path: Path,
+    pub(crate) path_mtu: PathMtu,
     counts: Counts,
     pub(crate) config: Rc<Config>,
 }
@@ -167,6 +172,7 @@ impl Connection {
             rack: Rack::new(iss),
             recovery: LossRecovery::new(iss),
             path,
+            path_mtu: PathMtu::new(now, 0, 0),
             counts: Counts::default(),
             config,
         };
@@ -347,8 +353,22 @@ impl Connection {
     // The value counts no options; what options take is subtracted from each
     // segment that carries them.
     pub(crate) fn set_peer_mss(&mut self, named: Option<u16>) {
-        self.mss = peer_mss(&self.config, self.path, named);
+        self.set_ceiling(peer_mss(&self.config, self.path, named));
         self.congestion = Congestion::new(self.config.congestion, self.smss(), self.config.initial_window);
+    }
+
+    /// No segment is larger than `ceiling`, which the peer and the own link set;
+    /// nor, for now, than what the path is known to bear.
+    pub(crate) fn set_ceiling(&mut self, ceiling: u16) {
+        let (now, known) = (self.heard_at, self.path.send_mss.max(MSS_FLOOR));
+        self.mss = ceiling.min(known);
+        self.path_mtu = PathMtu::new(now, ceiling, self.mss);
+        if self.config.mtu_probing == MtuProbing::Always
+            && let Some(base) = PathMtu::base_below(self.mss, self.path.ipv6)
+        {
+            self.mss = base;
+            self.path_mtu.start();
+        }
     }
 
     /// SMSS: payload of a full segment without SACK blocks, in bytes.

@@ -206,7 +206,7 @@ impl Connection {
         self.snd.una == self.snd.nxt && now.since(self.sent_at) > self.rtt.rto()
     }
 
-    fn window_at(&self, now: Instant) -> u32 {
+    pub(super) fn window_at(&self, now: Instant) -> u32 {
         if self.was_idle(now) {
             self.congestion.window_after_idle()
         } else {

@@ -154,26 +154,6 @@ impl Connection {
         }
     }
 
-    /// An ICMP error says that segments of more than `mss` bytes (without
-    /// options) don't get through.
-    ///
-    //= rfc1191#section-6.4 (SHOULD)
-    // What was too large is sent again at once; that is no sign of congestion.
-    pub fn on_path_mtu(&mut self, now: Instant, mss: u16) {
-        // A lower value is more likely forged than true (RFC 5927 section 7.2).
-        const FLOOR: u16 = 512;
-        let mss = mss.max(FLOOR);
-        if mss >= self.mss || self.state == State::Closed {
-            return;
-        }
-        self.mss = mss;
-        self.path.mss = self.path.mss.min(mss);
-        self.congestion.set_mss(self.smss());
-        if self.snd.flight() > 0 && self.state.can_transmit() {
-            self.resend_all(now);
-        }
-    }
-
     //= rfc6298#section-5.4 (MUST)
     // The earliest unacknowledged segment is sent again, the time-out is
     // doubled (5.5) and the timer started anew (5.6).
@@ -191,6 +171,7 @@ impl Connection {
             self.owed.add(Owed::SYN);
             return;
         }
+        self.shrink_after_timeout(now);
         self.enter_loss(now);
     }
 

@@ -123,6 +123,9 @@ impl Connection {
             } else if seq == old_nxt && self.snd.una == old_nxt {
                 self.congestion.on_restart(now);
             }
+            if seq == old_nxt && self.path_mtu.wants_sent() {
+                self.watch_sent(now, seq, end, len);
+            }
             self.snd.nxt = end;
         }
         if seq.before(old_nxt) {
@@ -248,6 +251,10 @@ impl Connection {
             return None;
         }
         let room = u32::from(self.mss) - self.options_len().min(u32::from(self.mss) - 1);
+        let room = match self.path_mtu.next_try(self.mss) {
+            None => room,
+            Some(_) => self.room_for_try(now).unwrap_or(room),
+        };
         let pick = match self.pick(now, room) {
             Some(pick) => pick,
             None if self.owed.has(Owed::PROBE) => self.pick_probe(room)?,
@@ -378,7 +385,7 @@ impl Connection {
     }
 
     #[inline]
-    fn sends_sack(&self) -> bool {
+    pub(super) fn sends_sack(&self) -> bool {
         self.sack && self.rcv.has_sack_news()
     }
 

@@ -11,6 +11,7 @@ use crore_base::Instant;
 use crore_wire::Segment;
 
 use super::{Parked, RoundTrip, Stamp, Variation, bits, small_window};
+use crate::config::MSS_FLOOR;
 use crate::congestion::Congestion;
 use crate::connection::{peer_mss, smss_of};
 use crate::half_open::Terms;
@@ -61,7 +62,7 @@ impl HalfOpen {
         }
         rtt.on_ack(segment.ack, segment.ack, measured, echoed);
         let mss = peer_mss(config, path, self.named_mss());
-        let smss = smss_of(mss, timestamps.is_some());
+        let smss = smss_of(mss.min(path.send_mss.max(MSS_FLOOR)), timestamps.is_some());
         let mut congestion = Congestion::new(config.congestion, smss, config.initial_window);
         let syn_lost = self.resent() > 0;
         if syn_lost {

@@ -154,7 +154,10 @@ fn take(lone: &mut Lone, step: &Step) {
         Step::ShutDown => lone.conn.shutdown_write(),
         Step::Close => lone.conn.close(lone.now),
         Step::Abort => lone.conn.abort(),
-        Step::PathMtu(mss) => lone.conn.on_path_mtu(lone.now, *mss),
+        Step::PathMtu(mss) => {
+            let una = lone.conn.snd_una();
+            lone.conn.on_path_mtu(lone.now, una, *mss);
+        }
         Step::Unreachable(hard) => lone.conn.on_unreachable(lone.now, Unreachable::Host, *hard),
     }
     lone.conn.assert_invariants();

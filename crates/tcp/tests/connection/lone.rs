@@ -40,6 +40,7 @@ pub const MSS: u16 = 1_000;
 pub fn path() -> Path {
     Path {
         mss: MSS,
+        send_mss: MSS,
         ipv6: false,
     }
 }

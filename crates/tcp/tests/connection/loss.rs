@@ -1,7 +1,7 @@
 //! Losing, finding out, and sending again.
 
 use crore_base::Duration;
-use crore_tcp::{CloseReason, Config, Event};
+use crore_tcp::{CloseReason, Config, Event, PathMtuVerdict};
 use crore_wire::{SackBlocks, Segment, Timestamps};
 
 use crate::lone::{ACK, IRS, ISS, Lone, MSS, path, plain, seg, syn};
@@ -662,14 +662,20 @@ fn the_timestamp_echo_measures_a_retransmission() {
 fn a_smaller_path_mtu_cuts_what_is_sent_again_but_not_the_rate() {
     let mut lone = plain_flight(4);
     let cwnd = lone.conn.stats().cwnd;
-    lone.conn.on_path_mtu(lone.now, 600);
+    let head = lone.conn.snd_una();
+    let too_big = |lone: &mut Lone, mss| lone.conn.on_path_mtu(lone.now, head, mss);
+    assert_eq!(too_big(&mut lone, 600), PathMtuVerdict::Taken, "smaller");
     let sent = lone.data();
     assert_eq!(sent[0], (1, 600), "in smaller pieces");
     assert_eq!(sent.iter().map(|s| s.1).sum::<usize>(), 4_000, "all of it");
     assert_eq!(lone.conn.stats().cwnd, cwnd, "no sign of congestion");
-    lone.conn.on_path_mtu(lone.now, 10);
+    assert_eq!(
+        too_big(&mut lone, 10),
+        PathMtuVerdict::Taken,
+        "a value has a floor"
+    );
     assert_eq!(lone.conn.stats().mss, 512, "a forged value has a floor");
-    lone.conn.on_path_mtu(lone.now, 9_000);
+    assert_eq!(too_big(&mut lone, 9_000), PathMtuVerdict::Ignored, "larger");
     assert_eq!(lone.conn.stats().mss, 512, "and nothing makes it grow");
     assert_eq!(path().mss, MSS, "where it began");
 }

@@ -12,6 +12,7 @@ mod hostile;
 mod lone;
 mod loss;
 mod pair;
+mod path;
 mod patience;
 mod states;
 
