@@ -321,6 +321,9 @@ impl Knobs {
                 interval: Duration::from_millis(self.keepalive_interval_ms),
                 count: self.keepalive_probes,
             },
+            // As Linux has it (tcp_mtu_probing = 0): a script that loses data again
+            // and again asks about time-outs, not about black holes.
+            mtu_probing: crore_tcp::MtuProbing::Off,
             ..crore_tcp::Config::default()
         }
     }
