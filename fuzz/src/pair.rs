@@ -173,7 +173,9 @@ impl World {
             }
             Operation::Narrow { right, mss } => {
                 let now = self.now;
-                self.ends[usize::from(right)].conn.on_path_mtu(now, mss);
+                let conn = &mut self.ends[usize::from(right)].conn;
+                let una = conn.snd_una();
+                conn.on_path_mtu(now, una, mss);
             }
             Operation::Pass { time } => self.pass(Duration::from_micros(100 * u64::from(time))),
             Operation::Wait => self.wait(),
