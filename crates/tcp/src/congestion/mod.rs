@@ -184,7 +184,6 @@ impl Congestion {
     // what they have become since.
     /// The last reduction was for a loss that was none: what it took is given
     /// back.
-    #[allow(dead_code, reason = "loss recovery does not find false losses yet")]
     pub(crate) fn undo(&mut self) {
         if let Some(before) = self.checkpoint.take() {
             if before.size >= self.window.size {

@@ -1,11 +1,11 @@
 //! Losing, finding out, and sending again.
 
 use crore_base::Duration;
-use crore_tcp::{CloseReason, Config, Event, PathMtuVerdict};
+use crore_tcp::{CloseReason, Config, Event, PathMtuVerdict, Stats};
 use crore_wire::{SackBlocks, Segment, Timestamps};
 
 use crate::lone::{ACK, IRS, ISS, Lone, MSS, path, plain, seg, syn};
-use crate::pair::{A, Pair, text};
+use crate::pair::{A, DELAY, Pair, text};
 
 const M: u32 = MSS as u32;
 
@@ -746,5 +746,72 @@ fn heavy_loss_of_a_large_transfer_is_survived_with_and_without_sack() {
                 "mostly without time-outs: {stats:?}"
             );
         }
+    }
+}
+
+/// How long 2 MB take over 20 ms there and back, in milliseconds, and what the
+/// sender has to say of it.
+fn transfer(
+    seed: u64,
+    mut fate: impl FnMut(&mut crate::chaos::Dice) -> Vec<Duration> + 'static,
+) -> (u64, Stats) {
+    let mut pair = Pair::connected();
+    let mut dice = crate::chaos::Dice::new(seed);
+    pair.fate = Box::new(move |_| fate(&mut dice));
+    pair.ends[A].to_send = text(3, 2_000_000);
+    let began = pair.now;
+    assert!(
+        pair.drive(Duration::from_secs(600), |p| p.is_delivered()),
+        "all arrives"
+    );
+    pair.assert_delivered();
+    (pair.now.since(began).as_millis(), pair.ends[A].conn().stats())
+}
+
+/// Protects goodput from collapsing where a path loses, in either direction, one
+/// by one or in bursts, or holds back: what time-outs would cost shows at once.
+#[test]
+fn goodput_does_not_collapse_under_loss_bursts_and_reordering() {
+    let soon = || vec![DELAY];
+    for seed in 0..5 {
+        let (clean, _) = transfer(seed, move |_| soon());
+        let one = transfer(
+            seed,
+            move |dice| if dice.below(100) < 1 { vec![] } else { soon() },
+        );
+        let five = transfer(
+            seed,
+            move |dice| if dice.below(100) < 5 { vec![] } else { soon() },
+        );
+        let mut left = 0;
+        let bursts = transfer(seed, move |dice| {
+            if left == 0 && dice.below(500) == 0 {
+                left = 8;
+            }
+            if left > 0 {
+                left -= 1;
+                return vec![];
+            }
+            soon()
+        });
+        let reordered = transfer(seed, move |dice| match dice.below(10) {
+            0 => vec![DELAY + Duration::from_millis(dice.below(4))],
+            _ => soon(),
+        });
+        println!("seed {seed}: clean {clean} ms");
+        for (name, (ms, stats), most) in [
+            ("1%", one, 6_000),
+            ("5%", five, 15_000),
+            ("bursts", bursts, 3_000),
+            ("reordered", reordered, 700),
+        ] {
+            println!(
+                "  {name}: {ms} ms, {} again, {} time-outs, {} recoveries, {} probes, {} undone",
+                stats.retransmits, stats.timeouts, stats.fast_recoveries, stats.probes, stats.spurious
+            );
+            assert!(ms < most, "{name}, seed {seed}: {ms} ms");
+        }
+        assert_eq!(reordered.1.timeouts, 0, "nothing was lost");
+        assert!(reordered.1.reordering_seen, "and that was found out");
     }
 }
