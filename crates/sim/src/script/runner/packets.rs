@@ -354,6 +354,7 @@ fn describe(seen: &Seen) -> String {
     }
 }
 
+/// Rounded up, so that what comes so long after it does not come a moment too early.
 fn micros(at: Instant) -> Micros {
-    (at.as_nanos() / 1000) as Micros
+    at.as_nanos().div_ceil(1000) as Micros
 }
