@@ -442,12 +442,12 @@ impl Host {
     }
 }
 
-/// The longest prefix that both addresses have, as a link would have it: room
-/// for the two of them and somebody else.
+/// The longest prefix that both addresses have, and not longer than links'
+/// usually are, so that nobody's address is a broadcast.
 fn common_prefix(a: IpAddr, b: IpAddr) -> u8 {
     let common = match (a, b) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => bits_v4(a, b).min(30),
-        (IpAddr::V6(a), IpAddr::V6(b)) => bits_v6(a, b).min(126),
+        (IpAddr::V4(a), IpAddr::V4(b)) => bits_v4(a, b).min(24),
+        (IpAddr::V6(a), IpAddr::V6(b)) => bits_v6(a, b).min(64),
         _ => 0,
     };
     common as u8

@@ -429,3 +429,63 @@ fn a_socket_says_how_its_packets_are_to_be_treated() {
         assert_eq!((sent.class, sent.hops), (0xe0, 64), "from now on");
     }
 }
+
+#[test]
+fn a_port_with_connections_is_bound_again_by_those_who_say_so() {
+    let mut net = Net::new();
+    let (listener, ..) = net.accepted();
+    assert_eq!(net.value(Call::Close { fd: listener }), Ok(0), "no more of them");
+    let address = Address::Ip(net.local);
+    let second = net.socket(0);
+    let bind = Call::Bind { fd: second, address };
+    assert_eq!(
+        net.value(bind.clone()),
+        err(libc::EADDRINUSE),
+        "one is still there"
+    );
+    assert_eq!(
+        net.set(second, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1),
+        Ok(0),
+        "never mind"
+    );
+    assert_eq!(
+        net.value(bind),
+        err(libc::EADDRINUSE),
+        "the other one has not said so"
+    );
+    let mut net = Net::new();
+    let listener = net.socket(0);
+    assert_eq!(
+        net.set(listener, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1),
+        Ok(0),
+        "said"
+    );
+    let bind = Call::Bind {
+        fd: listener,
+        address,
+    };
+    assert_eq!(net.value(bind), Ok(0), "bound");
+    assert_eq!(
+        net.value(Call::Listen {
+            fd: listener,
+            backlog: 1
+        }),
+        Ok(0),
+        "listening"
+    );
+    net.shake();
+    let accept = Call::Accept {
+        fd: listener,
+        flags: 0,
+    };
+    assert_eq!(net.value(accept), Ok(4), "accepted");
+    assert_eq!(net.value(Call::Close { fd: listener }), Ok(0), "no more of them");
+    let second = net.socket(0);
+    assert_eq!(
+        net.set(second, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1),
+        Ok(0),
+        "said"
+    );
+    let bind = Call::Bind { fd: second, address };
+    assert_eq!(net.value(bind), Ok(0), "both have said so");
+}

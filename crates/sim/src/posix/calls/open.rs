@@ -360,7 +360,7 @@ impl Host {
             return false;
         };
         self.sockets.iter().any(|(&other_id, other)| {
-            let Some(local) = other.local.filter(|_| other_id != id && other.is_bound) else {
+            let Some(local) = other.local.filter(|_| other_id != id) else {
                 return false;
             };
             let (a, b) = (canonical(local).ip(), canonical(address).ip());
