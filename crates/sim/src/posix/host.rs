@@ -197,6 +197,11 @@ impl Host {
         waiting.progress.deadline
     }
 
+    /// Connections that the stack still holds, in whatever state.
+    pub fn connections(&self) -> usize {
+        self.stack.connections()
+    }
+
     /// What was chosen for this host.
     pub fn knobs(&self) -> &Knobs {
         &self.knobs

@@ -16,6 +16,10 @@ impl Host {
         }) = self.files.get(&fd)
         {
             let pipe = *pipe;
+            // read knows pipes; recv and its like don't, and have flags.
+            if flags != 0 {
+                return Some(fail(libc::ENOTSOCK));
+            }
             return self.read_pipe(fd, pipe, len, progress);
         }
         let id = match self.socket_id(fd) {
@@ -176,6 +180,9 @@ impl Host {
         }) = self.files.get(&fd)
         {
             let pipe = *pipe;
+            if flags != 0 {
+                return Some(fail(libc::ENOTSOCK));
+            }
             return self.write_pipe(fd, pipe, data, progress);
         }
         let id = match self.socket_id(fd) {
