@@ -59,4 +59,4 @@ pub use park::{PARKED_LEN, Parked, Stamp};
 pub use path_mtu::{MtuProbing, PathMtuVerdict};
 pub use reset::reset_for;
 pub use state::State;
-pub use stats::{Buffered, Stats};
+pub use stats::{Buffered, Recovery, Stats};

@@ -59,6 +59,15 @@ pub struct Stats {
     pub sack: bool,
     /// By how many bits the peer's windows and ours are scaled, if they are.
     pub scales: Option<(u8, u8)>,
+    /// How the sender is placed towards loss.
+    pub recovery: Recovery,
+    /// Bytes in flight that the peer reports to have come.
+    pub sacked: u32,
+    /// Bytes that are taken for lost and were not sent again yet.
+    pub lost: u32,
+    /// The largest segment that the path takes, in bytes without options, as far
+    /// as is known.
+    pub path_mss: u16,
     /// Tail loss probes sent (RFC 8985).
     pub probes: u32,
     /// Recoveries and time-outs that turned out to be for nothing, and were undone.
@@ -69,6 +78,19 @@ pub struct Stats {
     pub min_rtt: Option<Duration>,
     /// Memory pinned by data.
     pub buffered: Buffered,
+}
+
+/// How a sender is placed towards loss.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Recovery {
+    /// Nothing is thought lost.
+    #[default]
+    None,
+    /// A loss was found out by acknowledgments, and is being repaired.
+    Fast,
+    /// All that was taken for lost is sent anew in slow start, mostly after a
+    /// time-out.
+    Loss,
 }
 
 /// Memory that a connection's data pins, in bytes: whole blocks and packet

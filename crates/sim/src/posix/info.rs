@@ -6,7 +6,7 @@
 
 use crore_base::{Duration, Instant};
 use crore_stack::Stack;
-use crore_tcp::{EcnMode, Stats};
+use crore_tcp::{EcnMode, Recovery, Stats};
 
 use super::socket::{Socket, TcpState};
 
@@ -15,6 +15,7 @@ pub const TCP_INFO_LEN: usize = 248;
 
 // Where the fields are (include/uapi/linux/tcp.h).
 const STATE: usize = 0;
+const CA_STATE: usize = 1;
 const RETRANSMITS: usize = 2;
 const BACKOFF: usize = 4;
 const OPTIONS: usize = 5;
@@ -23,6 +24,8 @@ const RTO: usize = 8;
 const SND_MSS: usize = 16;
 const RCV_MSS: usize = 20;
 const UNACKED: usize = 24;
+const SACKED: usize = 28;
+const LOST: usize = 32;
 const LAST_DATA_SENT: usize = 44;
 const LAST_DATA_RECV: usize = 52;
 const LAST_ACK_RECV: usize = 56;
@@ -37,6 +40,8 @@ const TOTAL_RETRANS: usize = 100;
 const BYTES_ACKED: usize = 120;
 const BYTES_RECEIVED: usize = 128;
 const NOTSENT_BYTES: usize = 144;
+const MIN_RTT: usize = 148;
+const REORD_SEEN: usize = 220;
 const SND_WND: usize = 228;
 const RCV_WND: usize = 232;
 const TOTAL_RTO: usize = 240;
@@ -45,6 +50,12 @@ const TOTAL_RTO: usize = 240;
 const USUAL_REORDERING: u32 = 3;
 /// Linux' threshold before anything was lost.
 const INFINITE_SSTHRESH: u32 = 0x7fff_ffff;
+
+/// What `tcpi_ca_state` says.
+const CA_OPEN: u8 = 0;
+const CA_DISORDER: u8 = 1;
+const CA_RECOVERY: u8 = 3;
+const CA_LOSS: u8 = 4;
 
 /// Bits of `tcpi_options`.
 const OPT_TIMESTAMPS: u8 = 1;
@@ -62,19 +73,29 @@ pub(super) fn tcp_info(socket: &Socket, stack: &Stack, now: Instant, mtu: u16) -
     if state != TcpState::Close
         && let Some(stats) = stats
     {
-        let headers = match socket.remote {
-            Some(remote) if remote.is_ipv6() => 60,
-            _ => 40,
-        };
+        let headers = headers(socket);
         let since = |at: Instant| u32::try_from(now.since(at).as_millis()).unwrap_or(u32::MAX);
         put(&mut out, LAST_DATA_RECV, since(socket.data_at));
         put(&mut out, LAST_DATA_SENT, since(stats.sent_at));
         put(&mut out, LAST_ACK_RECV, since(stats.heard_at));
-        put(&mut out, PMTU, u32::from(mtu));
+        put(&mut out, PMTU, path_mtu(socket, &stats, mtu));
         put(&mut out, ADVMSS, u32::from(mtu.saturating_sub(headers)));
         fill(&mut out, &stats);
     }
     out
+}
+
+/// The largest packet that the path takes, as far as is known.
+pub(super) fn path_mtu(socket: &Socket, stats: &Stats, mtu: u16) -> u32 {
+    (u32::from(stats.path_mss) + u32::from(headers(socket))).min(u32::from(mtu))
+}
+
+/// Bytes of the IP and the TCP header.
+fn headers(socket: &Socket) -> u16 {
+    match socket.remote {
+        Some(remote) if remote.is_ipv6() => 60,
+        _ => 40,
+    }
 }
 
 fn fill(out: &mut [u8], stats: &Stats) {
@@ -85,6 +106,10 @@ fn fill(out: &mut [u8], stats: &Stats) {
         (SND_MSS, mss),
         (RCV_MSS, mss),
         (UNACKED, stats.in_flight.div_ceil(mss)),
+        (SACKED, stats.sacked.div_ceil(mss)),
+        (LOST, stats.lost.div_ceil(mss)),
+        (MIN_RTT, stats.min_rtt.map_or(u32::MAX, micros)),
+        (REORD_SEEN, u32::from(stats.reordering_seen)),
         (RTT, stats.srtt.map_or(0, micros)),
         (RTTVAR, micros(stats.rttvar)),
         (SND_SSTHRESH, threshold(stats.ssthresh, mss)),
@@ -107,6 +132,12 @@ fn fill(out: &mut [u8], stats: &Stats) {
     }
     let timeouts = u16::try_from(stats.timeouts).unwrap_or(u16::MAX);
     out[TOTAL_RTO..TOTAL_RTO + 2].copy_from_slice(&timeouts.to_ne_bytes());
+    out[CA_STATE] = match stats.recovery {
+        Recovery::Loss => CA_LOSS,
+        Recovery::Fast => CA_RECOVERY,
+        Recovery::None if stats.sacked > 0 => CA_DISORDER,
+        Recovery::None => CA_OPEN,
+    };
     out[RETRANSMITS] = stats.retries;
     out[BACKOFF] = stats.retries;
     // Two fields of four bits, the first one in the low ones on little-endian machines.

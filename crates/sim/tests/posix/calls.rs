@@ -1,6 +1,6 @@
 //! Calls that don't wait, and their errors.
 
-use crore_base::Duration;
+use crore_base::{Duration, SeqNum};
 use crore_sim::posix::{Address, Call, Errno, Knobs, Output};
 use crore_wire::Flags;
 
@@ -488,4 +488,53 @@ fn a_port_with_connections_is_bound_again_by_those_who_say_so() {
     );
     let bind = Call::Bind { fd: second, address };
     assert_eq!(net.value(bind), Ok(0), "both have said so");
+}
+
+#[test]
+fn tcp_info_tells_of_losses_and_their_repair() {
+    let mut net = Net::new();
+    let listener = net.listener(0);
+    net.send_with(Flags::SYN, 0, 0, b"", |segment| {
+        segment.options.sack_permitted = true;
+        segment.options.mss = Some(1000);
+    });
+    let next = net.expect(Flags::SYN | ACK).segment.seq.0.wrapping_add(1);
+    net.pass(Duration::from_millis(100));
+    net.send(ACK, 1, next, b"");
+    let accept = Call::Accept {
+        fd: listener,
+        flags: 0,
+    };
+    let fd = net.value(accept).expect("accepted") as i32;
+    assert_eq!(net.write(fd, &[0; 10_000], 0), Ok(10_000), "ten segments");
+    net.pass(Duration::from_millis(100));
+    net.send_with(ACK, 1, next, b"", |segment| {
+        segment
+            .options
+            .sack
+            .push(SeqNum(next + 1_000), SeqNum(next + 8_000));
+    });
+    let reply = net.call(Call::GetOption {
+        fd,
+        level: libc::IPPROTO_TCP,
+        name: libc::TCP_INFO,
+        len: 1_000,
+    });
+    let Output::Bytes(info) = reply.output else {
+        panic!("{reply:?}")
+    };
+    let word = |at: usize| u32::from_ne_bytes(info[at..at + 4].try_into().unwrap());
+    assert_eq!((info[1], info[5]), (3, 2), "in recovery; with SACK");
+    assert_eq!(
+        (word(24), word(28), word(32)),
+        (10, 7, 0),
+        "in flight, reported, lost and not sent again"
+    );
+    assert_eq!(word(100), 1, "sent again");
+    assert!((99_000..=101_000).contains(&word(148)), "the shortest round trip");
+    assert_eq!(
+        net.option(fd, libc::IPPROTO_IP, libc::IP_MTU),
+        Ok(1500),
+        "of the path"
+    );
 }

@@ -42,7 +42,9 @@ use crate::rtt::RttEstimator;
 use crate::send::SendSpace;
 use crate::sent::SentMap;
 use crate::timestamps::TimestampState;
-use crate::{Buffered, CloseReason, Config, EcnMode, Event, MtuProbing, Path, State, Stats, Unreachable};
+use crate::{
+    Buffered, CloseReason, Config, EcnMode, Event, MtuProbing, Path, Recovery, State, Stats, Unreachable,
+};
 
 pub use app::{Read, ReadError, WriteError};
 use owed::Owed;
@@ -276,6 +278,14 @@ impl Connection {
             scales: self
                 .scaling
                 .then(|| (self.snd.scale.shift(), self.rcv.scale.shift())),
+            recovery: match self.recovery.phase {
+                Phase::Open => Recovery::None,
+                Phase::Fast => Recovery::Fast,
+                Phase::Loss => Recovery::Loss,
+            },
+            sacked: self.sent.sacked(),
+            lost: self.sent.lost(),
+            path_mss: self.path.send_mss,
             probes: self.counts.probes,
             spurious: self.counts.spurious,
             reordering_seen: self.rack.reordering_seen,

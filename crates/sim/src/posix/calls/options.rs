@@ -94,12 +94,11 @@ impl Host {
     }
 
     fn get_number(&mut self, id: SocketId, level: i32, name: i32) -> Result<i32, Errno> {
-        let mtu = i32::from(self.knobs.mtu);
-        let live_mss = self.conn_of(id).and_then(|conn| self.stack.stats(conn));
-        let live_mss = live_mss.map(|stats| i32::from(stats.mss));
+        let mtu = self.knobs.mtu;
+        let stats = self.conn_of(id).and_then(|conn| self.stack.stats(conn));
+        let live_mss = stats.map(|stats| i32::from(stats.mss));
         let socket = self.sockets.get_mut(&id).ok_or(Errno(libc::EBADF))?;
         let is_listening = matches!(socket.phase, Phase::Listening(_));
-        let is_connected = socket.conn().is_some();
         let options = &socket.options;
         let tcp = &options.tcp;
         let seconds = |time: Duration| (time.as_millis() / 1000) as i32;
@@ -142,10 +141,8 @@ impl Host {
                 clamp => clamp as i32,
             },
             (libc::IPPROTO_IP, libc::IP_MTU) | (libc::IPPROTO_IPV6, libc::IPV6_MTU) => {
-                if !is_connected {
-                    return fail(libc::ENOTCONN);
-                }
-                mtu
+                let stats = stats.ok_or(Errno(libc::ENOTCONN))?;
+                info::path_mtu(socket, &stats, mtu) as i32
             }
             (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) => i32::from(options.v6_only),
             (libc::IPPROTO_TCP, libc::TCP_INQ) => i32::from(options.inq),
