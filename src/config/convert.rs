@@ -130,6 +130,7 @@ impl Tcp {
                 CongestionControl::Cubic => CongestionKind::Cubic,
                 CongestionControl::NewReno => CongestionKind::NewReno,
             },
+            pacing: self.pacing,
             keepalive: self.keepalive(),
             mtu_probing: match self.mtu_probing {
                 MtuProbing::Off => crore_tcp::MtuProbing::Off,

@@ -268,6 +268,8 @@ section! {
         initial_window: u32 = 10, "segments", Whole(1, 1000);
         /// How the congestion window grows and falls: `cubic` (RFC 9438) or `newreno` (RFC 5681); both leave the first slow start as HyStart++ says (RFC 9406).
         congestion: CongestionControl = CongestionControl::Cubic, "", OneOf(CongestionControl::WORDS);
+        /// Spread segments over the round trip instead of sending as soon as the window allows. What is due within a millisecond goes together, so on paths shorter than that it changes nothing.
+        pacing: bool = false, "", Words("true, false");
         /// The retransmission time-out before the round trip was measured.
         rto_initial_ms: u64 = 1000, "ms", Whole(1, 60_000);
         /// The shortest retransmission time-out.

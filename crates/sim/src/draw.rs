@@ -86,6 +86,8 @@ pub(crate) fn stack(prng: &mut Prng, kind: Kind, end: End, tiny: bool, faulty: b
 fn tcp(prng: &mut Prng, kind: Kind, receive_buffer: u32, send_buffer: u32) -> Config {
     // Where the other end may vanish without a word, only probes find out.
     let probes = matches!(kind, Kind::Abort | Kind::Blackhole);
+    // Drawn aside, so that what follows stays what each seed knows.
+    let mut aside = prng.clone();
     Config {
         receive_buffer,
         send_buffer,
@@ -95,10 +97,8 @@ fn tcp(prng: &mut Prng, kind: Kind, receive_buffer: u32, send_buffer: u32) -> Co
         sack: prng.chance(0.7),
         nodelay: prng.chance(0.7),
         initial_window: prng.pick(&[1, 2, 4, 10, 10]) as u32,
-        // Drawn aside, so that what follows stays what each seed knows.
-        congestion: prng
-            .clone()
-            .pick(&[CongestionKind::Cubic, CongestionKind::NewReno]),
+        congestion: aside.pick(&[CongestionKind::Cubic, CongestionKind::NewReno]),
+        pacing: aside.chance(0.3),
         rto_max: Duration::from_secs(prng.pick(&[5, 60])),
         syn_retries: if kind == Kind::Blackhole { 4 } else { 12 },
         data_retries: if kind == Kind::Blackhole { 8 } else { 30 },

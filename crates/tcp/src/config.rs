@@ -85,6 +85,9 @@ pub struct Config {
     pub max_reassembly_chunks: u16,
     /// The congestion control algorithm. Default CUBIC.
     pub congestion: CongestionKind,
+    /// Whether segments are spread over the round trip instead of leaving as soon
+    /// as the window allows. Default false.
+    pub pacing: bool,
     /// Whether and when a silent peer is probed (RFC 9293 section 3.8.4).
     /// Default off.
     pub keepalive: Keepalive,
@@ -105,6 +108,12 @@ pub struct Config {
     /// acknowledged; then the connection is reset. Zero resets at once, none gives
     /// it all the time that it needs. Default none.
     pub linger: Option<Duration>,
+}
+
+impl Config {
+    pub(crate) const fn paces(&self) -> bool {
+        self.pacing
+    }
 }
 
 impl Default for Config {
@@ -135,6 +144,7 @@ impl Default for Config {
             delayed_ack: Duration::ZERO,
             max_reassembly_chunks: 512,
             congestion: CongestionKind::default(),
+            pacing: false,
             keepalive: Keepalive::OFF,
             mtu_probing: MtuProbing::BlackHoles,
             user_timeout: None,

@@ -33,6 +33,7 @@ mod event;
 mod half_open;
 mod isn;
 mod options;
+mod pacing;
 mod park;
 mod path_mtu;
 mod prr;

@@ -19,7 +19,7 @@ use std::rc::Rc;
 
 use crore_base::{Duration, Instant, SeqNum, WindowScale};
 
-use crate::congestion::{Congestion, initial_window};
+use crate::congestion::initial_window;
 use crate::ecn::EcnState;
 use crate::{Config, Connection, Path, State};
 
@@ -378,8 +378,7 @@ impl Connection {
         //= rfc5681#section-4.1 (SHOULD)
         // After an idle time the restart window is the initial one, or what the
         // window was if that was less. The threshold stays.
-        let (kind, initial) = (connection.config.congestion, connection.config.initial_window);
-        connection.congestion = Congestion::new(kind, connection.smss(), initial);
+        connection.congestion.start(config, connection.smss());
         let small = SMALL_WINDOWS[usize::from(parked.bits >> bits::WINDOW_SHIFT)];
         connection
             .congestion

@@ -31,13 +31,14 @@ pub(super) struct HyStart {
     /// Rounds of slow growth; 0 outside of it.
     slow_rounds: u8,
     begun: bool,
+    paced: bool,
 }
 
 /// No round trip was measured.
 const UNKNOWN: u32 = u32::MAX;
 
 impl HyStart {
-    pub(super) const fn new() -> Self {
+    pub(super) const fn new(paced: bool) -> Self {
         Self {
             window_end: SeqNum(0),
             last_min: UNKNOWN,
@@ -46,7 +47,17 @@ impl HyStart {
             samples: 0,
             slow_rounds: 0,
             begun: false,
+            paced,
         }
+    }
+
+    //= rfc9406#section-4.3 (SHOULD)
+    // How many segments of one acknowledgment count: eight, since a receiver that
+    // acknowledges once a burst would else hold us down; all of them if they are
+    // paced, so that no burst follows.
+    #[inline]
+    pub(super) const fn most_segments(&self) -> u32 {
+        if self.paced { u32::MAX } else { 8 }
     }
 
     /// An acknowledgment in slow start: sets the threshold when slow start is

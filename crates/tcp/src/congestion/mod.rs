@@ -19,7 +19,7 @@ use self::cubic::Cubic;
 use self::hystart::HyStart;
 use self::new_reno::NewReno;
 use self::usage::Usage;
-use crate::config::CongestionKind;
+use crate::config::{Config, CongestionKind};
 
 /// Beyond what the largest scaled window allows, growth has no meaning.
 const MAX_WINDOW: u32 = 1 << 30;
@@ -79,8 +79,10 @@ enum Algorithm {
 }
 
 impl Congestion {
-    pub(crate) fn new(kind: CongestionKind, mss: u32, initial_segments: u32) -> Self {
-        let initial = initial_window(mss, initial_segments);
+    /// That of a new connection with segments of `mss` bytes.
+    #[inline]
+    pub(crate) fn new(config: &Config, mss: u32) -> Self {
+        let initial = initial_window(mss, config.initial_window);
         Self {
             window: Window {
                 mss,
@@ -89,13 +91,22 @@ impl Congestion {
                 initial,
             },
             usage: Usage::new(),
-            hystart: HyStart::new(),
-            algorithm: match kind {
+            hystart: HyStart::new(config.paces()),
+            algorithm: match config.congestion {
                 CongestionKind::Cubic => Algorithm::Cubic(Cubic::default()),
                 CongestionKind::NewReno => Algorithm::NewReno(NewReno::default()),
             },
             checkpoint: None,
         }
+    }
+
+    /// Nothing was sent yet, and segments will have `mss` bytes.
+    #[inline]
+    pub(crate) fn start(&mut self, config: &Config, mss: u32) {
+        let initial = initial_window(mss, config.initial_window);
+        self.window.mss = mss;
+        self.window.size = initial;
+        self.window.initial = initial;
     }
 
     /// `flight` bytes from `una` to `nxt` were in flight until an acknowledgment
@@ -106,10 +117,18 @@ impl Congestion {
     }
 
     /// Something was acknowledged.
+    #[inline]
     pub(crate) fn on_ack(&mut self, ack: &Acked) {
-        if !ack.limited {
+        if ack.limited {
+            self.grow(ack);
+        } else {
             self.stand_still(ack.now);
-        } else if self.window.is_slow() {
+        }
+    }
+
+    #[inline(never)]
+    fn grow(&mut self, ack: &Acked) {
+        if self.window.is_slow() {
             self.slow_start(ack);
         } else {
             match &mut self.algorithm {
@@ -123,12 +142,13 @@ impl Congestion {
     // The first slow start, which knows of no threshold, looks at the delay; a
     // later one ends at the threshold that was found.
     fn slow_start(&mut self, ack: &Acked) {
+        let limit = self.hystart.most_segments();
         let divisor = if self.window.threshold == MAX_WINDOW {
             self.hystart.on_ack(&mut self.window, ack)
         } else {
             1
         };
-        self.window.slow_start(ack, divisor);
+        self.window.slow_start(ack, limit, divisor);
     }
 
     /// A loss was found out by acknowledgments, and its recovery begins;
@@ -275,11 +295,13 @@ impl Congestion {
         self.window.threshold
     }
 
-    /// At how many bytes a second segments are to leave, if they are not to
-    /// leave as the window allows.
-    #[allow(dead_code, reason = "nothing is paced yet")]
-    pub(crate) const fn pacing_rate(&self) -> Option<u64> {
-        None
+    /// At how many bytes a second segments leave, if they are paced and the round
+    /// trip is known: faster than they are acknowledged, so that it is still the
+    /// window which limits them, and twice as fast where it doubles.
+    pub(crate) fn pacing_rate(&self, srtt: Option<Duration>) -> Option<u64> {
+        let tenths = if self.window.is_slow() { 20 } else { 12 };
+        let nanos = srtt?.as_nanos().max(1);
+        Some(u64::from(self.window.size) * tenths * 100_000_000 / nanos)
     }
 
     const fn save(&mut self) {
@@ -323,11 +345,11 @@ impl Window {
 
     //= rfc5681#section-3.1 (RECOMMENDED)
     // Grow by what was acknowledged, but within a limit for each ACK, and not
-    // beyond the threshold. The limit is eight segments (RFC 9406 section 4.3),
-    // since a receiver that acknowledges once a burst would else hold us down;
-    // one after a time-out, when an ACK may cover what arrived long before.
-    fn slow_start(&mut self, ack: &Acked, divisor: u32) {
-        let limit = if ack.after_timeout { self.mss } else { 8 * self.mss };
+    // beyond the threshold. The limit is `segments`; one after a time-out, when
+    // an ACK may cover what arrived long before.
+    fn slow_start(&mut self, ack: &Acked, segments: u32, divisor: u32) {
+        let segments = if ack.after_timeout { 1 } else { segments };
+        let limit = self.mss.saturating_mul(segments);
         let room = self.threshold.saturating_sub(self.size);
         self.grow((ack.acked.min(limit) / divisor).min(room));
     }

@@ -4,7 +4,15 @@ const MSS: u32 = 1000;
 const NOW: Instant = Instant::from_millis(1_000);
 
 fn reno() -> Congestion {
-    Congestion::new(CongestionKind::NewReno, MSS, 10)
+    of(CongestionKind::NewReno)
+}
+
+fn of(kind: CongestionKind) -> Congestion {
+    let config = Config {
+        congestion: kind,
+        ..Config::default()
+    };
+    Congestion::new(&config, MSS)
 }
 
 fn acked(acked: u32) -> Acked {
@@ -154,7 +162,7 @@ fn the_initial_window_is_ten_segments_but_not_of_any_size() {
 #[test]
 fn after_a_pause_slow_start_leads_back_to_three_quarters() {
     for kind in [CongestionKind::Cubic, CongestionKind::NewReno] {
-        let mut cc = Congestion::new(kind, MSS, 10);
+        let mut cc = of(kind);
         cc.on_loss(NOW, 200 * MSS);
         let threshold = cc.threshold();
         while cc.window() < 240 * MSS {
@@ -182,4 +190,21 @@ fn slow_start_ends_at_the_threshold() {
 #[test]
 fn it_is_small() {
     assert!(size_of::<Congestion>() <= 120, "{}", size_of::<Congestion>());
+}
+
+//= rfc9406#section-4.3 (SHOULD)
+#[test]
+fn paced_slow_start_counts_all_that_was_acknowledged() {
+    let paced = Config {
+        pacing: true,
+        ..Config::default()
+    };
+    let mut cc = Congestion::new(&paced, MSS);
+    cc.on_ack(&acked(64 * MSS));
+    assert_eq!(cc.window(), 74 * MSS);
+    let srtt = Duration::from_millis(100);
+    assert_eq!(cc.pacing_rate(Some(srtt)), Some(1_480_000), "twice the window");
+    assert_eq!(cc.pacing_rate(None), None, "nothing is known yet");
+    cc.on_loss(NOW, 100 * MSS);
+    assert_eq!(cc.pacing_rate(Some(srtt)), Some(840_000), "1.2 times the window");
 }

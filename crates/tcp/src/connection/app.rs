@@ -12,6 +12,7 @@ use crore_netbuf::Chunk;
 use super::{Connection, Owed};
 use crate::congestion::Congestion;
 use crate::event::PendingEvents;
+use crate::pacing::Pacing;
 use crate::receive::ReceiveSpace;
 use crate::{CloseReason, Config, State};
 
@@ -225,8 +226,9 @@ impl Connection {
             // The other algorithm goes on from the same window.
             let segments = self.congestion.window() / self.smss();
             let threshold = self.congestion.threshold_segments();
-            self.congestion = Congestion::new(new.congestion, self.smss(), new.initial_window);
+            self.congestion = Congestion::new(new, self.smss());
             self.congestion.resume(Some(segments), threshold);
+            self.pacing = Pacing::new(new.paces());
         }
         let mss = new.segment_limit(self.mss);
         if mss != self.mss {

@@ -34,6 +34,7 @@ use crate::config::MSS_FLOOR;
 use crate::congestion::Congestion;
 use crate::ecn::EcnState;
 use crate::event::PendingEvents;
+use crate::pacing::Pacing;
 use crate::path_mtu::PathMtu;
 use crate::rack::Rack;
 use crate::receive::ReceiveSpace;
@@ -96,6 +97,7 @@ pub struct Connection {
     pub(crate) ts: TimestampState,
     pub(crate) rtt: RttEstimator,
     pub(crate) congestion: Congestion,
+    pacing: Pacing,
     pub(crate) ecn: EcnState,
     /// What is in flight.
     pub(crate) sent: SentMap,
@@ -168,10 +170,11 @@ impl Connection {
             rcv: ReceiveSpace::new(config.receive_limit(), config.offered_scale()),
             ts: TimestampState::new(ts_offset),
             rtt,
-            congestion: Congestion::new(config.congestion, 1, 1),
+            congestion: Congestion::new(&config, 1),
             ecn: EcnState::OFF,
             sent: SentMap::new(iss),
             rack: Rack::new(iss),
+            pacing: Pacing::new(config.paces()),
             recovery: LossRecovery::new(iss),
             path,
             path_mtu: PathMtu::new(now, 0, 0),
@@ -364,7 +367,7 @@ impl Connection {
     // segment that carries them.
     pub(crate) fn set_peer_mss(&mut self, named: Option<u16>) {
         self.set_ceiling(peer_mss(&self.config, self.path, named));
-        self.congestion = Congestion::new(self.config.congestion, self.smss(), self.config.initial_window);
+        self.congestion.start(&self.config, self.smss());
     }
 
     /// No segment is larger than `ceiling`, which the peer and the own link set;

@@ -98,12 +98,23 @@ impl Connection {
         };
         earlier(
             earlier(self.main_deadline(), self.owed.ack_at()),
-            if self.released {
-                self.linger_until
-            } else {
-                self.keepalive_at()
-            },
+            earlier(
+                if self.released {
+                    self.linger_until
+                } else {
+                    self.keepalive_at()
+                },
+                self.departure(),
+            ),
         )
+    }
+
+    /// When the segment can go that the pace holds back, if it is only that.
+    #[inline]
+    fn departure(&self) -> Option<Instant> {
+        let due = self.pacing.due()?;
+        let waits = self.state.can_transmit() && self.pick(due, self.smss()).is_some();
+        waits.then_some(due)
     }
 
     fn main_deadline(&self) -> Option<Instant> {
@@ -121,6 +132,7 @@ impl Connection {
         if self.owed.ack_at().is_some_and(|at| at <= now) {
             self.owed.add(Owed::ACK);
         }
+        self.pacing.on_timeout(now);
         if self.main_deadline().is_some_and(|at| at <= now) {
             match self.timer.kind {
                 Kind::Off => {}

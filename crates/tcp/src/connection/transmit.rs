@@ -161,6 +161,10 @@ impl Connection {
             self.recovery.prr.on_sent(seq.distance_to(end));
         }
         self.owed.pay(Owed::PROBE);
+        if self.pacing.is_on() {
+            let rate = self.congestion.pacing_rate(self.rtt.srtt());
+            self.pacing.on_sent(now, seq.distance_to(end), rate);
+        }
         self.sent_at = now;
         self.guard_sent(now, restart);
     }
@@ -255,7 +259,8 @@ impl Connection {
             None => room,
             Some(_) => self.room_for_try(now).unwrap_or(room),
         };
-        let pick = match self.pick(now, room) {
+        let held = self.pacing.holds(now);
+        let pick = match (!held).then(|| self.pick(now, room)).flatten() {
             Some(pick) => pick,
             None if self.owed.has(Owed::PROBE) => self.pick_probe(room)?,
             None => return None,

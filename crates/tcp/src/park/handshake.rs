@@ -63,7 +63,7 @@ impl HalfOpen {
         rtt.on_ack(segment.ack, segment.ack, measured, echoed);
         let mss = peer_mss(config, path, self.named_mss());
         let smss = smss_of(mss.min(path.send_mss.max(MSS_FLOOR)), timestamps.is_some());
-        let mut congestion = Congestion::new(config.congestion, smss, config.initial_window);
+        let mut congestion = Congestion::new(config, smss);
         let syn_lost = self.resent() > 0;
         if syn_lost {
             congestion.on_syn_lost();

@@ -407,7 +407,9 @@ fn a_window_below_the_initial_one_does_not_grow_by_being_parked() {
     let mut peer = Peer::established(&config(), Instant::from_millis(5), ALL, 0);
     let smss = peer.conn.smss();
     for (segments, kept) in [(1, 1), (2, 2), (3, 2), (4, 4), (9, 4), (10, 10), (50, 10)] {
-        peer.conn.congestion = Congestion::new(peer.conn.config.congestion, smss, segments);
+        let config = Rc::clone(&peer.conn.config);
+        peer.conn.congestion.start(&config, smss);
+        peer.conn.congestion.resume(Some(segments), None);
         peer.park_and_wake();
         assert_eq!(peer.conn.stats().cwnd, kept * smss, "{segments} segments");
     }

@@ -3,8 +3,10 @@
 #![allow(unreachable_pub)]
 
 mod accurate_ecn;
+mod bottleneck;
 mod chaos;
 mod closing;
+mod congestion;
 mod dsack;
 mod ecn;
 mod handshake;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::CongestionKind;
+use crate::Config;
 use crate::congestion::Congestion;
 use crore_base::SeqNum;
 
@@ -173,7 +173,7 @@ fn time_without_need_of_the_window_does_not_count() {
 //= rfc9438#section-4.9 (SHOULD)
 #[test]
 fn a_false_loss_leaves_the_curve_as_it_was() {
-    let mut cc = Congestion::new(CongestionKind::Cubic, MSS, 10);
+    let mut cc = Congestion::new(&Config::default(), MSS);
     let mut now = Instant::from_millis(1_000);
     cc.on_loss(now, 1000 * MSS);
     for _ in 0..100 {
@@ -211,7 +211,7 @@ proptest! {
         mss in 52u32..65_535,
         events in prop::collection::vec((0u8..6, any::<u32>(), 0u64..1 << 44, 0u64..1 << 42), 1..60),
     ) {
-        let mut cc = Congestion::new(CongestionKind::Cubic, mss, 10);
+        let mut cc = Congestion::new(&Config::default(), mss);
         let mut now = Instant::ZERO;
         for (what, bytes, pause, rtt) in events {
             now += Duration::from_nanos(pause);

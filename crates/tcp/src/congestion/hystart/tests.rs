@@ -15,7 +15,7 @@ struct Rounds {
 impl Rounds {
     fn new(millis: u64) -> Self {
         let mut rounds = Self {
-            hystart: HyStart::new(),
+            hystart: HyStart::new(false),
             window: Window {
                 mss: MSS,
                 size: 100 * MSS,

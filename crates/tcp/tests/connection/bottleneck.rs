@@ -1,0 +1,325 @@
+//! Some connections that share one bottleneck, in virtual time: a line of a
+//! given rate with a queue of a given length before it, and a delay each way.
+//!
+//! Timers come late as those of the stack's wheel do: at the next tick of
+//! 2^20 ns that begins after the deadline.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crore_base::{Duration, Instant, SeqNum};
+use crore_netbuf::Chunk;
+use crore_tcp::{Config, Connection, Path, Read, Stats};
+use crore_wire::Segment;
+
+/// What the way is like.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// Bytes a second, headers included.
+    pub rate: u64,
+    /// Bytes that wait before the line at most; what comes beyond is lost.
+    pub queue: u64,
+    /// The round trip without the queue.
+    pub round_trip: Duration,
+}
+
+impl Way {
+    /// The product of rate and delay in bytes.
+    pub fn bdp(&self) -> u64 {
+        self.rate * self.round_trip.as_millis() / 1000
+    }
+}
+
+/// One connection: data flows from `sender` to `receiver`.
+pub struct Flow {
+    pub sender: Connection,
+    pub receiver: Option<Connection>,
+    config: Rc<Config>,
+    starts: Instant,
+    opened: bool,
+    /// How much is yet to be written.
+    to_write: u64,
+    pub received: u64,
+    /// Segments of it that the queue had no room for.
+    pub dropped: u64,
+    /// Most bytes that left at one instant.
+    pub burst: u64,
+    burst_at: Instant,
+    burst_now: u64,
+    /// Data segments sent.
+    pub sent: u64,
+    /// The next data segment is lost on its way.
+    pub lose_next: bool,
+}
+
+struct Packet {
+    flow: usize,
+    forth: bool,
+    segment: Segment,
+    len: usize,
+}
+
+pub struct Bottleneck {
+    pub now: Instant,
+    pub flows: Vec<Flow>,
+    way: Way,
+    under_way: BTreeMap<(Instant, u64), Packet>,
+    serial: u64,
+    /// When the line has sent all that it took.
+    line_free: Instant,
+    /// The longest that the queue has been, in bytes.
+    pub longest: u64,
+}
+
+const HEADERS: u64 = 14 + 20 + 32;
+const BLOCK: [u8; 16_384] = [7; 16_384];
+
+impl Bottleneck {
+    pub fn new(way: Way) -> Self {
+        Self {
+            now: Instant::from_millis(1_000),
+            flows: Vec::new(),
+            way,
+            under_way: BTreeMap::new(),
+            serial: 0,
+            line_free: Instant::ZERO,
+            longest: 0,
+        }
+    }
+
+    /// One more connection, which begins after `delay` to send `bytes`.
+    pub fn add(&mut self, config: &Config, delay: Duration, bytes: u64) -> usize {
+        let config = Rc::new(Config {
+            send_buffer: 1 << 24,
+            receive_buffer: 1 << 24,
+            ..config.clone()
+        });
+        let (starts, n) = (self.now + delay, self.flows.len() as u32);
+        let path = Path::ipv4(1500);
+        let sender = Connection::open_active(Rc::clone(&config), starts, SeqNum(1000 * n), n, path);
+        self.flows.push(Flow {
+            sender,
+            receiver: None,
+            config,
+            starts,
+            opened: false,
+            to_write: bytes,
+            received: 0,
+            dropped: 0,
+            burst: 0,
+            burst_at: Instant::ZERO,
+            burst_now: 0,
+            sent: 0,
+            lose_next: false,
+        });
+        self.flows.len() - 1
+    }
+
+    pub fn stats(&self, flow: usize) -> Stats {
+        self.flows[flow].sender.stats()
+    }
+
+    /// The congestion window in whole segments.
+    pub fn window(&self, flow: usize) -> u32 {
+        let stats = self.stats(flow);
+        stats.cwnd / u32::from(stats.mss)
+    }
+
+    /// Runs until `done`, or until `time` has passed. Says whether `done`.
+    pub fn run_until(&mut self, time: Duration, mut done: impl FnMut(&mut Self) -> bool) -> bool {
+        let end = self.now + time;
+        loop {
+            let Some(next) = self.next_event().filter(|&next| next <= end) else {
+                self.now = end;
+                return false;
+            };
+            self.now = self.now.max(next);
+            self.step();
+            if done(self) {
+                return true;
+            }
+        }
+    }
+
+    pub fn run(&mut self, time: Duration) {
+        self.run_until(time, |_| false);
+    }
+
+    /// Bytes that each flow delivers in `time`.
+    pub fn measure(&mut self, time: Duration) -> Vec<u64> {
+        let before: Vec<u64> = self.flows.iter().map(|flow| flow.received).collect();
+        self.run(time);
+        let after = self.flows.iter().map(|flow| flow.received);
+        after.zip(before).map(|(after, before)| after - before).collect()
+    }
+
+    fn next_event(&self) -> Option<Instant> {
+        let arrival = self.under_way.first_key_value().map(|(&(at, _), _)| at);
+        let timers = self.flows.iter().flat_map(|flow| {
+            let start = (!flow.opened).then_some(flow.starts);
+            let timers = [Some(&flow.sender), flow.receiver.as_ref()];
+            let timers = timers.into_iter().flatten();
+            let timers = timers.filter(|_| flow.opened).filter_map(wakes_at);
+            start.into_iter().chain(timers).collect::<Vec<_>>()
+        });
+        timers.chain(arrival).min()
+    }
+
+    fn step(&mut self) {
+        let mut touched = Vec::new();
+        while let Some(first) = self.under_way.first_entry() {
+            if first.key().0 > self.now {
+                break;
+            }
+            let packet = first.remove();
+            touched.push(packet.flow);
+            self.flows[packet.flow].deliver(self.now, &packet);
+        }
+        for (n, flow) in self.flows.iter_mut().enumerate() {
+            if flow.wake(self.now) {
+                touched.push(n);
+            }
+        }
+        for n in touched {
+            self.flows[n].run_application();
+            self.transmit(n, true);
+            self.transmit(n, false);
+        }
+    }
+
+    fn transmit(&mut self, n: usize, forth: bool) {
+        loop {
+            let flow = &mut self.flows[n];
+            let end = if forth {
+                Some(&mut flow.sender)
+            } else {
+                flow.receiver.as_mut()
+            };
+            let Some(connection) = end else {
+                return;
+            };
+            let Some(plan) = connection.plan_transmit(self.now) else {
+                return;
+            };
+            connection.commit_transmit(self.now, &plan);
+            connection.assert_invariants();
+            let packet = Packet {
+                flow: n,
+                forth,
+                segment: plan.segment,
+                len: plan.payload_len.into(),
+            };
+            let arrives = if forth && packet.len > 0 {
+                let arrives = flow
+                    .note_sent(self.now, packet.len as u64)
+                    .then(|| self.queue(packet.len as u64));
+                arrives.flatten()
+            } else {
+                Some(self.now + self.way.round_trip.div(2))
+            };
+            match arrives {
+                Some(at) => {
+                    self.serial += 1;
+                    self.under_way.insert((at, self.serial), packet);
+                }
+                None => self.flows[n].dropped += 1,
+            }
+        }
+    }
+
+    /// When so many bytes come out at the other end, if they find room.
+    fn queue(&mut self, len: u64) -> Option<Instant> {
+        let bytes = len + HEADERS;
+        let waits = self.line_free.since(self.now);
+        let queued = waits.as_nanos() * self.way.rate / 1_000_000_000;
+        if queued + bytes > self.way.queue {
+            return None;
+        }
+        self.longest = self.longest.max(queued);
+        let takes = Duration::from_nanos(bytes * 1_000_000_000 / self.way.rate);
+        self.line_free = self.line_free.max(self.now) + takes;
+        Some(self.line_free + self.way.round_trip.div(2))
+    }
+}
+
+/// When the stack's wheel would wake it.
+fn wakes_at(connection: &Connection) -> Option<Instant> {
+    let due = connection.next_timeout()?;
+    Some(Instant::from_nanos(((due.as_nanos() >> 20) + 1) << 20))
+}
+
+impl Flow {
+    fn deliver(&mut self, now: Instant, packet: &Packet) {
+        let segment = &packet.segment;
+        if !packet.forth {
+            self.sender.on_segment(now, segment, Chunk::default());
+            self.sender.assert_invariants();
+            return;
+        }
+        match &mut self.receiver {
+            Some(receiver) => {
+                let text = Chunk::copy_from(&BLOCK[..packet.len]);
+                receiver.on_segment(now, segment, text);
+            }
+            None => {
+                let (config, iss) = (Rc::clone(&self.config), SeqNum(77));
+                let path = Path::ipv4(1500);
+                self.receiver = Some(Connection::open_passive(config, now, iss, 5, path, segment));
+            }
+        }
+    }
+
+    /// Whether anything is due.
+    fn wake(&mut self, now: Instant) -> bool {
+        let mut due = !self.opened && self.starts <= now;
+        self.opened |= due;
+        if !self.opened {
+            return false;
+        }
+        for connection in [Some(&mut self.sender), self.receiver.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            if wakes_at(connection).is_some_and(|at| at <= now) {
+                connection.on_timeout(now);
+                due = true;
+            }
+        }
+        due
+    }
+
+    fn run_application(&mut self) {
+        while self.to_write > 0 {
+            let len = self.to_write.min(BLOCK.len() as u64) as usize;
+            let Ok(written @ 1..) = self.sender.write(&BLOCK[..len]) else {
+                break;
+            };
+            self.to_write -= written as u64;
+        }
+        while self.sender.poll_event().is_some() {}
+        if let Some(receiver) = &mut self.receiver {
+            while let Ok(Read::Data(chunk)) = receiver.read() {
+                self.received += chunk.len() as u64;
+            }
+            while receiver.poll_event().is_some() {}
+        }
+    }
+
+    /// Whether it comes as far as the queue.
+    fn note_sent(&mut self, now: Instant, len: u64) -> bool {
+        if self.burst_at != now {
+            (self.burst_at, self.burst_now) = (now, 0);
+        }
+        self.burst_now += len;
+        self.burst = self.burst.max(self.burst_now);
+        self.sent += 1;
+        !core::mem::take(&mut self.lose_next)
+    }
+}
+
+/// Jain's index: 1 when all have the same, 1/n when one has everything.
+pub fn fairness(shares: &[u64]) -> f64 {
+    let sum: f64 = shares.iter().map(|&share| share as f64).sum();
+    let squares: f64 = shares.iter().map(|&share| (share as f64) * (share as f64)).sum();
+    sum * sum / (shares.len() as f64 * squares)
+}
