@@ -141,6 +141,17 @@ impl SentMap {
     /// known to have.
     #[inline]
     pub(crate) fn acknowledge(&mut self, ack: SeqNum, mut news: impl FnMut(&Run)) {
+        // A burst that was alone in flight has arrived whole.
+        if let Some(last) = self.last
+            && self.older.is_empty()
+            && last.end == ack
+            && last.is_untouched()
+        {
+            news(&last);
+            self.last = None;
+            (self.touched, self.lost_from) = (ack, ack);
+            return;
+        }
         self.touched = self.touched.max(ack);
         self.lost_from = self.lost_from.max(ack);
         while let Some(front) = self.older.front_mut().or(self.last.as_mut()) {

@@ -18,7 +18,9 @@ impl Connection {
     /// A connection that this end opens: SYN-SENT, its SYN owed. `iss` and
     /// `ts_offset` come from an [`crate::IsnGenerator`].
     pub fn open_active(config: Rc<Config>, now: Instant, iss: SeqNum, ts_offset: u32, path: Path) -> Self {
-        Self::new(config, now, iss, ts_offset, path, State::SynSent, Owed::SYN)
+        let mut connection = Self::new(config, now, iss, ts_offset, path, State::SynSent, Owed::SYN);
+        connection.set_peer_mss(None);
+        connection
     }
 
     /// A connection that the peer opens by `syn` (which has SYN, and neither

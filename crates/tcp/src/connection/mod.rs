@@ -136,6 +136,9 @@ pub enum Disposition {
 }
 
 impl Connection {
+    /// One whose segment size is to be set ([`Self::set_peer_mss`]) before anything
+    /// else. (Inlined, so that it is made where it is to be: it is large.)
+    #[inline(always)]
     pub(crate) fn new(
         config: Rc<Config>,
         now: Instant,
@@ -146,7 +149,7 @@ impl Connection {
         owed: u8,
     ) -> Self {
         let rtt = RttEstimator::new(config.rto_initial, config.rto_min, config.rto_max);
-        let mut connection = Self {
+        Self {
             state,
             released: false,
             nodelay: config.nodelay,
@@ -180,9 +183,7 @@ impl Connection {
             path_mtu: PathMtu::new(now, 0, 0),
             counts: Counts::default(),
             config,
-        };
-        connection.set_peer_mss(None);
-        connection
+        }
     }
 
     /// The DSCP in its place in the IP header, and how many hops segments may go

@@ -92,6 +92,20 @@ impl Connection {
     /// earlier does no harm.
     #[inline]
     pub fn next_timeout(&self) -> Option<Instant> {
+        // Asked after every segment, and most connections have one timer at most.
+        let has_others = self.released
+            || self.owed.ack_at().is_some()
+            || self.pacing.due().is_some()
+            || self.config.keepalive.idle().is_some();
+        if has_others {
+            self.earliest_timeout()
+        } else {
+            self.main_deadline()
+        }
+    }
+
+    #[inline(never)]
+    fn earliest_timeout(&self) -> Option<Instant> {
         let earlier = |a: Option<Instant>, b: Option<Instant>| match (a, b) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (one, other) => one.or(other),
