@@ -264,6 +264,12 @@ impl Connection {
             && ack.progress
             && self.snd.una.before(self.recovery.recover)
             && new_may_go;
+        //= rfc5682#section-2.1 (MUST)
+        // A duplicate instead of progress: the time-out was right. Two new segments
+        // are out, beside which one at least of what was lost has to find room.
+        if self.recovery.frto == Frto::Probing && !ack.progress {
+            self.congestion.resume(Some(3), None);
+        }
         self.recovery.frto = if asks_on { Frto::Probing } else { Frto::Off };
     }
 
