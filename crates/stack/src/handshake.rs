@@ -103,7 +103,15 @@ impl Stack {
         let flags = segment.flags;
         if flags.has_rst() {
             self.counters.resets_in += 1;
+            //= rfc5961#section-3.2 (MUST)
+            // One elsewhere in the window is challenged. What says where we stand
+            // is the SYN-ACK: one for one, as each copy of the SYN earns.
             if segment.seq != half.irs() + 1 {
+                let offered = u32::from(half.offered(self.tcp.of(slot)));
+                if (half.irs() + 1).distance_to(segment.seq) < offered {
+                    let profile = self.tcp.id_of(slot);
+                    self.owe_syn_ack(now, &pending.tuple, half, profile, pending.src_mac);
+                }
                 return Err(DropReason::ResetOutOfPlace);
             }
             // No connection is broken by it: an old SYN that comes late ends so.
@@ -124,6 +132,14 @@ impl Stack {
             } else {
                 DropReason::HandshakeQueueFull
             });
+        }
+        //= rfc5961#section-4.2 (MUST)
+        // Another SYN is challenged: a peer that did start anew answers the SYN-ACK
+        // of the old one by a reset that we believe, and comes through with its next.
+        if flags.has_syn() && !flags.has_ack() {
+            let profile = self.tcp.id_of(slot);
+            self.owe_syn_ack(now, &pending.tuple, half, profile, pending.src_mac);
+            return Err(DropReason::SynInConnection);
         }
         if !flags.has_ack() {
             return Err(DropReason::MissingAck);

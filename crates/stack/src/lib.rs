@@ -14,6 +14,7 @@
 //! and sends ICMP errors, `icmp` takes them in.
 #![forbid(unsafe_code)]
 
+mod challenges;
 mod closing;
 mod config;
 mod control;

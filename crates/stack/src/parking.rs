@@ -74,6 +74,9 @@ impl Stack {
         }
         let mut active = self.make_active(slot, conn, tuple, None);
         active.moved_at = parked.heard_at();
+        if let Some(sent) = self.challenges.take(now, slot) {
+            active.conn.resume_challenges(sent);
+        }
         active.told = parked.marks() & sweep::TOLD != 0;
         self.counters.woken += 1;
         let index = self.slots.activate(slot, active);
@@ -180,6 +183,8 @@ impl Stack {
         self.received_held -= u64::from(active.charged);
         debug_assert!(!active.orphan, "an orphan is not quiet");
         self.counters.take_over(&active.conn.stats());
+        let (slot, challenges) = (active.slot, active.conn.challenges(self.clock));
+        self.challenges.keep(self.clock, slot, challenges);
         self.timers.cancel(index);
         self.slots.park(index, parked);
         self.counters.parked += 1;

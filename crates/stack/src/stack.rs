@@ -7,6 +7,7 @@ use crore_nic::{Capabilities, RxFrame};
 use crore_tcp::IsnGenerator;
 use crore_wire::TxChecksum;
 
+use crate::challenges::ChallengeTable;
 use crate::control::ControlQueue;
 use crate::cookies::Cookies;
 use crate::flow_table::{FlowHasher, FlowTable};
@@ -74,6 +75,7 @@ pub struct Stack {
     pub(crate) unshared: usize,
     pub(crate) reset_limit: RateLimit,
     pub(crate) echo_limit: RateLimit,
+    pub(crate) challenges: ChallengeTable,
     /// Connections that their application has given up and that still have
     /// something to bring to their peer.
     pub(crate) orphans: u32,
@@ -151,6 +153,7 @@ impl Stack {
             unshared: 0,
             reset_limit: RateLimit::new(config.resets_per_second),
             echo_limit: RateLimit::new(config.echo_replies_per_second),
+            challenges: ChallengeTable::new(config.max_connections),
             orphans: 0,
             icmp_error_limit: RateLimit::new(config.icmp_errors_per_second),
             paths: Paths::new(derive_key(key, Purpose::Paths)),
@@ -344,6 +347,7 @@ impl Stack {
         debug_assert!(was_there, "every slot in use is in the flow table");
         self.ports.release(&tuple);
         self.tcp.assign(slot, ProfileId::default());
+        self.challenges.forget(self.clock, slot);
         let mut listener = half.map(|half| ListenerId(half.tag()));
         if let Some(active) = active {
             self.received_held -= u64::from(active.charged);

@@ -65,6 +65,7 @@ fn wait(world: &mut World, stranger: &Stranger, syn: &Segment) -> (Segment, SeqN
     (ours, ack.seq)
 }
 
+//= rfc6191#section-2 (SHOULD)
 #[test]
 fn a_syn_that_is_surely_newer_opens_the_next_connection() {
     // The peer's clock and number at the old and at the new SYN, and whether that

@@ -237,6 +237,11 @@ impl HalfOpen {
         self.resent = self.resent.saturating_add(1);
     }
 
+    /// The window that the SYN-ACK names.
+    pub fn offered(&self, config: &Config) -> u16 {
+        config.receive_limit().min(0xffff) as u16
+    }
+
     /// The SYN-ACK; the ports are 0, for the owner to fill in.
     pub fn syn_ack(&self, config: &Config, now: Instant, ts_offset: u32, path: Path) -> Segment {
         let with = |bit| self.bits & bit != 0;
@@ -257,7 +262,7 @@ impl HalfOpen {
                 | self
                     .ecn()
                     .syn_ack_flags(Ecn::from_bits(self.ecn >> MARK_SHIFT), self.resent),
-            window: config.receive_limit().min(0xffff) as u16,
+            window: self.offered(config),
             options: TcpOptions {
                 mss: Some(config.segment_limit(path.mss)),
                 window_scale: with(SCALING).then(|| config.offered_scale()),

@@ -49,7 +49,7 @@ mod stats;
 mod timestamps;
 
 pub use config::{Config, CongestionKind, Path};
-pub use connection::{Connection, Disposition, Plan, Read, ReadError, WriteError};
+pub use connection::{Challenges, Connection, Disposition, Plan, Read, ReadError, WriteError};
 pub use cookie::SynCookies;
 pub use ecn::{EcnMode, EcnPolicy, SynAgain};
 pub use event::{CloseReason, Event, Unreachable};

@@ -48,6 +48,7 @@ use crate::{
 };
 
 pub use app::{Read, ReadError, WriteError};
+pub use owed::Challenges;
 use owed::Owed;
 use patience::Stall;
 use timers::Timer;
@@ -248,6 +249,17 @@ impl Connection {
     pub fn received_footprint(&self) -> usize {
         let (receive, reassembly) = self.rcv.footprint();
         receive + reassembly
+    }
+
+    /// The challenge ACKs that it has sent of late, for whoever parks it: they are
+    /// no part of [`crate::Parked`].
+    pub fn challenges(&self, now: Instant) -> Option<Challenges> {
+        self.owed.challenges(now)
+    }
+
+    /// It had sent these before it was parked.
+    pub const fn resume_challenges(&mut self, sent: Challenges) {
+        self.owed.resume_challenges(sent);
     }
 
     /// A snapshot of what the connection knows and holds.

@@ -9,8 +9,6 @@ use crore_base::{Duration, Instant, SeqNum};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owed {
     bits: u8,
-    /// How many challenge ACKs the current span has seen.
-    challenges: u8,
     /// How many more ACKs are owed besides the one: duplicates, each of which
     /// tells a peer without SACK that a segment has arrived.
     repeats: u8,
@@ -18,8 +16,24 @@ pub(super) struct Owed {
     pub(super) stray_seq: SeqNum,
     /// When a delayed ACK is due.
     ack_at: Instant,
-    /// When the current span of challenge ACKs began.
-    span_start: Instant,
+    /// Challenge ACKs of the current span.
+    challenges: Challenges,
+}
+
+/// Challenge ACKs that a connection has sent of late.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Challenges {
+    /// When the span began in which they are counted.
+    pub since: Instant,
+    /// How many it has seen.
+    pub count: u8,
+}
+
+impl Challenges {
+    /// How many there may be in a span (RFC 5961 section 7 suggests these figures).
+    pub const MOST: u8 = 10;
+    /// How long a span lasts.
+    pub const SPAN: Duration = Duration::from_secs(5);
 }
 
 impl Owed {
@@ -42,18 +56,16 @@ impl Owed {
     /// What goes before all else.
     pub(super) const URGENT: u8 = Self::RESET | Self::STRAY_RESET | Self::FIRST_ACK;
 
-    /// Challenge ACKs within a span (RFC 5961 section 7 suggests these figures).
-    const CHALLENGES: u8 = 10;
-    const SPAN: Duration = Duration::from_secs(5);
-
     pub(super) const fn new(bits: u8) -> Self {
         Self {
             bits,
-            challenges: 0,
             repeats: 0,
             stray_seq: SeqNum(0),
             ack_at: Instant::ZERO,
-            span_start: Instant::ZERO,
+            challenges: Challenges {
+                since: Instant::ZERO,
+                count: 0,
+            },
         }
     }
 
@@ -67,6 +79,17 @@ impl Owed {
 
     pub(super) const fn has(&self, bit: u8) -> bool {
         self.bits & bit != 0
+    }
+
+    /// The challenges that still count at `now`.
+    pub(super) fn challenges(&self, now: Instant) -> Option<Challenges> {
+        let sent = self.challenges;
+        (sent.count > 0 && now.since(sent.since) < Challenges::SPAN).then_some(sent)
+    }
+
+    /// What was sent before the connection was parked counts.
+    pub(super) const fn resume_challenges(&mut self, sent: Challenges) {
+        self.challenges = sent;
     }
 
     /// Whether nothing is to be sent now.
@@ -129,14 +152,14 @@ impl Owed {
     // tells an attacker about others.
     /// An ACK that answers something that does not fit. Says whether it is owed.
     pub(super) fn add_challenge(&mut self, now: Instant) -> bool {
-        if now.since(self.span_start) >= Self::SPAN {
-            self.span_start = now;
-            self.challenges = 0;
+        let Challenges { since, count } = &mut self.challenges;
+        if now.since(*since) >= Challenges::SPAN {
+            (*since, *count) = (now, 0);
         }
-        if self.challenges >= Self::CHALLENGES {
+        if *count >= Challenges::MOST {
             return false;
         }
-        self.challenges += 1;
+        *count += 1;
         self.add(Self::ACK);
         true
     }

@@ -87,6 +87,7 @@ fn a_lost_fin_is_sent_again() {
     );
 }
 
+//= rfc9293#section-3.10.7.4 (MUST)
 #[test]
 fn the_fin_again_starts_time_wait_anew() {
     let mut lone = Lone::in_state(State::TimeWait, plain());
@@ -110,6 +111,7 @@ fn the_fin_again_starts_time_wait_anew() {
 
 /// RFC 6191 section 2: (ours used timestamps, SYN's timestamp, its number
 /// relative to what is expected, reopens).
+//= rfc6191#section-2 (SHOULD)
 #[test]
 fn a_syn_in_time_wait_reopens_only_if_it_is_new() {
     let newer = Some(1_000_000);

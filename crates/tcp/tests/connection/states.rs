@@ -58,6 +58,8 @@ fn stays(words: [&'static str; 9]) -> [(State, &'static str); 9] {
     expected
 }
 
+//= rfc5961#section-3.2 (MUST)
+//= rfc1337#section-3 (SHOULD)
 #[test]
 fn a_reset_that_hits_exactly_closes_all_but_time_wait() {
     check(
@@ -78,6 +80,7 @@ fn a_reset_that_hits_exactly_closes_all_but_time_wait() {
     );
 }
 
+//= rfc5961#section-3.2 (MUST)
 #[test]
 fn a_reset_one_byte_off_is_challenged() {
     check(
@@ -100,6 +103,7 @@ fn a_reset_out_of_window_is_dropped_in_silence() {
     }
 }
 
+//= rfc5961#section-4.2 (MUST)
 #[test]
 fn a_syn_in_a_connection_is_challenged() {
     check(
@@ -149,6 +153,7 @@ fn an_acknowledgment_of_something_never_sent_is_refused() {
     );
 }
 
+//= rfc5961#section-5.2 (MUST)
 #[test]
 fn an_acknowledgment_older_than_any_window_is_refused() {
     check(
