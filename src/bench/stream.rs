@@ -127,6 +127,8 @@ fn row(
         role.set("tcp.mss", arguments.mss)
             .set("tcp.send_buffer_bytes", arguments.buffer)
             .set("tcp.receive_buffer_bytes", arguments.buffer)
+            .set("tcp.send_buffer_max_bytes", 0)
+            .set("tcp.receive_buffer_max_bytes", 0)
     };
     let client = format!(
         "load bulk --direction {way} --target {SERVER} --connections {connections} --seconds {seconds} \

@@ -98,7 +98,9 @@ impl Tcp {
     pub fn to_tcp(&self) -> crore_tcp::Config {
         crore_tcp::Config {
             receive_buffer: self.receive_buffer_bytes,
+            receive_buffer_max: self.receive_buffer_max_bytes,
             send_buffer: self.send_buffer_bytes,
+            send_buffer_max: self.send_buffer_max_bytes,
             mss_max: self.mss,
             window_scaling: self.window_scaling,
             window_scale: None,

@@ -252,8 +252,12 @@ section! {
         mss: u16 = 65_535, "bytes", Whole(88, 65_535);
         /// Most received bytes that wait for the application, and so the window that is offered.
         receive_buffer_bytes: u32 = 262_144, "bytes", Whole(2048, 1_073_741_824);
+        /// As far as that grows, for a connection whose peer fills it within a round trip and whose application keeps up. Not more than `receive_buffer_bytes`: it does not grow.
+        receive_buffer_max_bytes: u32 = 6_291_456, "bytes", Whole(0, 1_073_741_824);
         /// Most bytes written by the application that are not acknowledged yet.
         send_buffer_bytes: u32 = 262_144, "bytes", Whole(2048, 1_073_741_824);
+        /// As far as that grows, to twice the congestion window of a connection. Not more than `send_buffer_bytes`: it does not grow.
+        send_buffer_max_bytes: u32 = 4_194_304, "bytes", Whole(0, 1_073_741_824);
         /// Offer window scaling (RFC 7323), needed for windows above 65,535 bytes.
         window_scaling: bool = true, "", Words("true, false");
         /// Offer timestamps (RFC 7323).

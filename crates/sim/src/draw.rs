@@ -88,9 +88,13 @@ fn tcp(prng: &mut Prng, kind: Kind, receive_buffer: u32, send_buffer: u32) -> Co
     let probes = matches!(kind, Kind::Abort | Kind::Blackhole);
     // Drawn aside, so that what follows stays what each seed knows.
     let mut aside = prng.clone();
+    let mut sizes = prng.clone();
+    let mut ceiling = || sizes.pick(&[0, 0, 100_000, 1 << 20]);
     Config {
         receive_buffer,
+        receive_buffer_max: ceiling(),
         send_buffer,
+        send_buffer_max: ceiling(),
         mss_max: prng.pick(&[u16::MAX, u16::MAX, 1460, 536, 100]),
         window_scaling: prng.chance(0.7),
         timestamps: prng.chance(0.7),

@@ -219,4 +219,37 @@ impl StackConfig {
         }
         Ok(())
     }
+
+    /// What connections are told: none may hold, by a buffer that has grown, more
+    /// than a sixteenth of what all may hold together.
+    pub(crate) fn tcp_within_budget(&self) -> crore_tcp::Config {
+        const PART: u64 = 16;
+        let part = u32::try_from(self.receive_budget / PART).unwrap_or(u32::MAX);
+        crore_tcp::Config {
+            receive_buffer_max: self.tcp.receive_buffer_max.min(part),
+            ..self.tcp.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_does_not_outgrow_the_budget_of_all() {
+        let mut config = StackConfig::default();
+        config.tcp.receive_buffer_max = 6 << 20;
+        assert_eq!(
+            config.tcp_within_budget().receive_buffer_max,
+            6 << 20,
+            "a small part"
+        );
+        config.receive_budget = 16 << 20;
+        assert_eq!(
+            config.tcp_within_budget().receive_buffer_max,
+            1 << 20,
+            "a sixteenth"
+        );
+    }
 }

@@ -110,7 +110,7 @@ impl Stack {
             control.announce(&routes, nic.mac);
         }
         Ok(Self {
-            tcp: Profiles::new(config.tcp.clone(), config.max_connections),
+            tcp: Profiles::new(config.tcp_within_budget(), config.max_connections),
             mac: nic.mac,
             mtu: nic.mtu,
             tx_checksum: match (nic.tx_tcp_checksum, nic.tx_ipv4_checksum) {

@@ -18,6 +18,11 @@ pub struct Config {
     /// Bytes received in order that may wait for the application; bounds the
     /// advertised window. 0 is taken for 1. Default 262,144.
     pub receive_buffer: u32,
+    /// As far as [`Self::receive_buffer`] grows, connection by connection, when the
+    /// peer fills it within a round trip and the application keeps up; at most 64
+    /// times as large, so that the scale of the window stays fine enough for its
+    /// start. Not more than that: it does not grow. Default 0.
+    pub receive_buffer_max: u32,
     /// Most bytes that the advertised window is to allow; what
     /// [`Self::receive_buffer`] has beyond it stays unused. Default 2^32 - 1: no
     /// bound of its own.
@@ -25,6 +30,9 @@ pub struct Config {
     /// Bytes written by the application that may wait for acknowledgment. 0 is
     /// taken for 1. Default 262,144.
     pub send_buffer: u32,
+    /// As far as [`Self::send_buffer`] grows, connection by connection, to twice the
+    /// congestion window. Not more than that: it does not grow. Default 0.
+    pub send_buffer_max: u32,
     /// Upper bound on the maximum segment size, in bytes, in both directions;
     /// 65,535 leaves it to the MTU. Less than 64 is taken for 64. Default 65,535.
     pub mss_max: u16,
@@ -120,8 +128,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             receive_buffer: 256 * 1024,
+            receive_buffer_max: 0,
             window_clamp: u32::MAX,
             send_buffer: 256 * 1024,
+            send_buffer_max: 0,
             mss_max: u16::MAX,
             window_scaling: true,
             window_scale: None,
@@ -158,8 +168,9 @@ impl Default for Config {
 impl Config {
     /// The scale of the windows that this end offers, where windows are scaled.
     pub(crate) fn offered_scale(&self) -> WindowScale {
-        self.window_scale
-            .unwrap_or(WindowScale::for_window(self.receive_buffer))
+        self.window_scale.unwrap_or(WindowScale::for_window(
+            self.receive_buffer.max(self.receive_buffer_most()),
+        ))
     }
 }
 

@@ -99,9 +99,11 @@ pub enum TcpOption {
     UserTimeout(Option<Duration>),
     /// How long a close may take (`SO_LINGER`).
     Linger(Option<Duration>),
-    /// Bytes that may wait for the reader (`SO_RCVBUF`).
+    /// Bytes that may wait for the reader (`SO_RCVBUF`). Other than the stack's own,
+    /// it does not grow.
     ReceiveBuffer(u32),
-    /// Bytes that may wait for acknowledgment (`SO_SNDBUF`).
+    /// Bytes that may wait for acknowledgment (`SO_SNDBUF`). Other than the stack's
+    /// own, it does not grow.
     SendBuffer(u32),
     /// The largest window to be offered (`TCP_WINDOW_CLAMP`).
     WindowClamp(u32),
@@ -180,6 +182,17 @@ impl Options {
             delayed_ack,
             dscp,
             hop_limit,
+            // A size that was chosen is kept to.
+            receive_buffer_max: if receive_buffer == config.receive_buffer {
+                config.receive_buffer_max
+            } else {
+                0
+            },
+            send_buffer_max: if send_buffer == config.send_buffer {
+                config.send_buffer_max
+            } else {
+                0
+            },
             ..config.clone()
         }
     }
@@ -210,6 +223,35 @@ impl Config {
     /// Received bytes that may wait for the application, as far as windows go.
     pub(crate) fn receive_limit(&self) -> u32 {
         self.receive_buffer.min(self.window_clamp).max(1)
+    }
+
+    /// As far as that may grow.
+    pub(crate) fn receive_ceiling(&self) -> u32 {
+        self.receive_buffer_most()
+            .min(self.window_clamp)
+            .max(self.receive_limit())
+    }
+
+    /// The same whatever the window is clamped to.
+    pub(crate) fn receive_buffer_most(&self) -> u32 {
+        const TIMES: u32 = 64;
+        self.receive_buffer_max
+            .min(self.receive_buffer.saturating_mul(TIMES))
+    }
+
+    /// As far as what waits for acknowledgment may grow.
+    pub(crate) fn send_ceiling(&self) -> u32 {
+        self.send_buffer_max.max(self.send_buffer)
+    }
+
+    /// Start and ceiling of what may wait for the application.
+    pub(crate) fn receive_limits(&self) -> (u32, u32) {
+        (self.receive_limit(), self.receive_ceiling())
+    }
+
+    /// Start and ceiling of what may wait for acknowledgment.
+    pub(crate) fn send_limits(&self) -> (u32, u32) {
+        (self.send_buffer, self.send_ceiling())
     }
 
     /// The largest segment that may be sent or asked for on a path that takes `path_mss`.

@@ -12,7 +12,7 @@
 //!   for the reader   free       held          not offered
 //! ```
 
-use crore_base::{DropReason, SeqNum, WindowScale};
+use crore_base::{DropReason, Instant, SeqNum, WindowScale};
 use crore_netbuf::{ByteQueue, Chunk};
 use crore_wire::SackBlocks;
 
@@ -46,6 +46,10 @@ pub(crate) struct ReceiveSpace {
     buffer: u32,
     /// The most that it ever was: as much may have been offered.
     most: u32,
+    /// When it was looked last whether the buffer is large enough, and when `nxt`
+    /// is so far that it is worth another look.
+    looked_at: Instant,
+    next_look: SeqNum,
     queue: ByteQueue,
     /// What came before its turn; none while nothing did, which is nearly always.
     early: Option<Box<Assembler>>,
@@ -84,6 +88,8 @@ impl ReceiveSpace {
             fin: None,
             buffer: limit.max(1),
             most: limit.max(1),
+            looked_at: Instant::ZERO,
+            next_look: SeqNum(0),
             queue: ByteQueue::new(),
             early: None,
             duplicate: None,
@@ -95,6 +101,7 @@ impl ReceiveSpace {
     pub(crate) fn set_limit(&mut self, limit: u32) {
         self.buffer = limit.max(1);
         self.most = self.most.max(self.buffer);
+        self.look_after(self.buffer / 2);
     }
 
     /// The most that may wait for the reader.
@@ -108,6 +115,7 @@ impl ReceiveSpace {
         self.nxt = irs + 1;
         self.edge = self.nxt + promised;
         self.last_ack_sent = self.nxt;
+        self.look_after(self.buffer / 2);
     }
 
     /// As it stood when nothing was unread and nothing out of order, with a
@@ -117,6 +125,7 @@ impl ReceiveSpace {
         self.nxt = nxt;
         self.edge = nxt + wnd;
         self.last_ack_sent = nxt;
+        self.look_after(self.buffer / 2);
         self.fin_received = finished;
         self.fin = finished.then_some(nxt - 1);
     }
@@ -274,6 +283,43 @@ impl ReceiveSpace {
         } else {
             self.queue.push_slice_coalescing(&chunk);
         }
+    }
+
+    /// Whether enough has come to ask whether the buffer is large enough.
+    #[inline]
+    pub(crate) fn is_worth_a_look(&self) -> bool {
+        self.nxt.at_or_after(self.next_look)
+    }
+
+    /// When that was asked last.
+    pub(crate) const fn looked_at(&self) -> Instant {
+        self.looked_at
+    }
+
+    /// Doubles the buffer, up to `ceiling`, if the peer `is_fast` and the
+    /// application keeps up with it.
+    pub(crate) fn look(&mut self, now: Instant, is_fast: bool, ceiling: u32) {
+        /// As good as never.
+        const LONG: u32 = 1 << 30;
+        if self.buffer >= ceiling {
+            self.look_after(LONG);
+            return;
+        }
+        if is_fast && self.readable() > self.buffer as usize / 4 {
+            // What a hole kept back came all at once, or the reader falls behind:
+            // a little later it shows which.
+            self.look_after(self.buffer / 8);
+            return;
+        }
+        if is_fast {
+            self.set_limit(self.buffer.saturating_mul(2).min(ceiling));
+        }
+        self.looked_at = now;
+        self.look_after(self.buffer / 2);
+    }
+
+    fn look_after(&mut self, bytes: u32) {
+        self.next_look = self.nxt + bytes.max(1);
     }
 
     /// The next piece for the reader.

@@ -91,6 +91,11 @@ impl SendSpace {
         self.limit = limit.max(1);
     }
 
+    /// From now on the queue may hold `limit` bytes, if that is more than it might.
+    pub(crate) fn grow(&mut self, limit: u32) {
+        self.limit = self.limit.max(limit);
+    }
+
     /// Appends what fits of `data`, and says how much that was.
     pub(crate) fn write(&mut self, data: &[u8]) -> usize {
         let taken = self.room().min(data.len());

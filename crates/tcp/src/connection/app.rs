@@ -64,6 +64,7 @@ impl Connection {
     /// [`WriteError::Closed`] after [`Self::shutdown_write`], [`Self::close`] or the end.
     pub fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
         self.check_writable()?;
+        self.fit_send_buffer(data.len());
         let taken = self.snd.write(data);
         self.arm_persist_if_stuck(self.last_activity());
         Ok(taken)
@@ -76,6 +77,7 @@ impl Connection {
     /// As [`Self::write`].
     pub fn write_chunk(&mut self, chunk: Chunk) -> Result<usize, WriteError> {
         self.check_writable()?;
+        self.fit_send_buffer(chunk.len());
         let taken = self.snd.write_chunk(chunk);
         self.arm_persist_if_stuck(self.last_activity());
         Ok(taken)
@@ -214,8 +216,13 @@ impl Connection {
         let old = core::mem::replace(&mut self.config, config);
         let new = &self.config;
         self.corked = new.cork;
-        self.snd.set_limit(new.send_buffer);
-        self.rcv.set_limit(new.receive_limit());
+        // What was not chosen anew may have grown, and stays.
+        if new.send_limits() != old.send_limits() {
+            self.snd.set_limit(new.send_buffer);
+        }
+        if new.receive_limits() != old.receive_limits() {
+            self.rcv.set_limit(new.receive_limit());
+        }
         if self.state == State::SynSent && self.snd.nxt == self.snd.iss {
             self.rcv.offered_scale = new.offered_scale();
         }

@@ -5,7 +5,7 @@
 //! `loss.rs` what it says of losses,
 //! `transmit.rs` how a segment is planned and committed, `pick.rs` which data
 //! goes into it, `timers.rs` what time brings, `patience.rs` how long it is waited for, `app.rs` the application's verbs,
-//! `owed.rs` what is to be paid; `ecn.rs` what congestion marks bring about.
+//! `owed.rs` what is to be paid, `buffers.rs` how much may wait; `ecn.rs` what congestion marks bring about.
 //! How large segments are is decided in `path.rs`.
 //!
 //! Always true (checked by [`Connection::assert_invariants`]): the sequence
@@ -14,6 +14,7 @@
 
 mod acknowledgment;
 mod app;
+mod buffers;
 mod ecn;
 mod handshake;
 mod header_prediction;

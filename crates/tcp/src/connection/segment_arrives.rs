@@ -112,7 +112,9 @@ impl Connection {
         }
         //= rfc9293#section-3.8.5 (MUST)
         // Urgent data is data: it is delivered in line, and the pointer ignored.
-        self.on_text(now, seq, flags.has_fin(), payload)
+        let dropped = self.on_text(now, seq, flags.has_fin(), payload);
+        self.fit_receive_buffer(now, seg);
+        dropped
     }
 
     //= rfc7323#section-5.3 (MUST)
@@ -236,7 +238,7 @@ impl Connection {
             self.owed.add(Owed::STRAY_RESET);
             return Some(DropReason::DataAfterClose);
         }
-        let limit = usize::from(self.config.max_reassembly_chunks);
+        let limit = self.reassembly_limit();
         let received = self.rcv.accept(seq, payload, fin, limit);
         if received.readable {
             self.events.add(PendingEvents::READABLE);

@@ -4,6 +4,7 @@
 
 mod accurate_ecn;
 mod bottleneck;
+mod buffers;
 mod chaos;
 mod closing;
 mod congestion;
