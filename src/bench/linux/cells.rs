@@ -76,13 +76,20 @@ impl Harm {
         losses.chain(reorders).collect()
     }
 
-    /// The fewer bytes a connection carries, the more chance decides.
-    const fn connections(self) -> u32 {
-        match self.loss {
-            0 => 1,
-            1..=20 => 4,
-            _ => 8,
+    /// The fewer segments a connection carries in its time, the more chance decides
+    /// how it fares: so many at once that they even out, and do not fill the
+    /// bottleneck as far as losses allow (Mathis and others, "The Macroscopic
+    /// Behavior of the TCP Congestion Avoidance Algorithm", 1997).
+    fn connections(self, arguments: &Arguments, rtt_ms: u64) -> u32 {
+        const SEGMENT_BITS: f64 = 1448.0 * 8.0;
+        const PART: f64 = 0.3;
+        if self.loss == 0 {
+            return 1;
         }
+        let chance = f64::from(self.loss) / 1000.0;
+        let seconds = (rtt_ms as f64 / 1000.0).max(0.001);
+        let one = SEGMENT_BITS * 1.22 / (seconds * chance.sqrt());
+        ((arguments.rate as f64 * 1e6 * PART / one) as u32).clamp(4, 24)
     }
 }
 
@@ -133,7 +140,7 @@ pub(super) fn run_of(arguments: &Arguments, job: &Job) -> Run {
             ),
         },
         congestion: job.congestion.word(),
-        connections: job.harm.connections(),
+        connections: job.harm.connections(arguments, job.rtt_ms),
         warm_up: 0,
         seconds: arguments.seconds(),
     }
@@ -173,7 +180,7 @@ pub(super) fn evaluate(arguments: &Arguments, jobs: &[Job], found: &[Result<Foun
                 loss_percent: f64::from(harm.loss) / 10.0,
                 reorder_percent: f64::from(harm.reorder) / 10.0,
                 rtt_ms,
-                connections: harm.connections(),
+                connections: harm.connections(arguments, rtt_ms),
                 direction,
                 congestion,
                 crore_mbit_per_second: ours,

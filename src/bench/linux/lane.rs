@@ -193,10 +193,7 @@ impl Lane {
         let limit = Duration::from_secs(run.warm_up + run.seconds) + SLACK;
         by_crore.wait_until_stopped(limit)?;
         by_kernel.wait_until_stopped(limit)?;
-        let mut found = [
-            Found::of(&by_crore.stop()?, "received_bits_per_second"),
-            Found::of(&by_kernel.stop()?, "received_bits_per_second"),
-        ];
+        let mut found = [Found::of(&by_crore.stop()?)?, Found::of(&by_kernel.stop()?)?];
         found[0].retransmits = crore.stop()?["retransmits"].as_u64().unwrap_or(0);
         kernel.stop()?;
         found[0].relay = relay.stop()?;
@@ -208,8 +205,8 @@ impl Lane {
         let sunk = sink.stop()?;
         let sourced = source.stop()?;
         let mut found = match run.pair {
-            Pair::CroreReceives => Found::of(&sunk["client"], "received_bits_per_second"),
-            Pair::Linux | Pair::CroreSends => Found::of(&sunk, "received_bits_per_second"),
+            Pair::CroreReceives => Found::of(&sunk["client"])?,
+            Pair::Linux | Pair::CroreSends => Found::of(&sunk)?,
         };
         found.retransmits = sourced["retransmits"].as_u64().unwrap_or(0);
         found.relay = relay.stop()?;
@@ -290,10 +287,11 @@ impl Lane {
 }
 
 impl Found {
-    fn of(said: &Value, rate: &str) -> Self {
+    fn of(said: &Value) -> Result<Self, Failure> {
         let count = |key: &str| said[key].as_u64().unwrap_or(0);
-        Self {
-            bits_per_second: said[rate].as_f64().unwrap_or(0.0),
+        let rate = said["received_bits_per_second"].as_f64();
+        Ok(Self {
+            bits_per_second: rate.ok_or_else(|| Failure::run(format!("the sink said: {said}")))?,
             flows: said["flows"]
                 .as_array()
                 .into_iter()
@@ -303,7 +301,7 @@ impl Found {
             wrong: count("mismatches") + count("broken") + count("connect_failures"),
             retransmits: 0,
             relay: Value::Null,
-        }
+        })
     }
 }
 

@@ -114,13 +114,18 @@ impl Congestion {
 }
 
 /// The setting that gives Crore the congestion control that Linux calls `name`.
-fn crore_congestion(_name: &str) -> Option<String> {
-    None
+fn crore_congestion(name: &str) -> Option<String> {
+    let ours = match name {
+        "cubic" => "cubic",
+        "reno" => "newreno",
+        _ => return None,
+    };
+    Some(format!("tcp.congestion={ours}"))
 }
 
 /// Whether Crore has one of its own to compare with Linux's.
 const fn crore_has(congestion: Congestion) -> bool {
-    matches!(congestion, Congestion::Cubic)
+    matches!(congestion, Congestion::Cubic | Congestion::Reno)
 }
 
 /// How much of Linux's goodput has to be reached in every cell.
