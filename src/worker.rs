@@ -225,6 +225,7 @@ fn drive<N: Nic, W: Work>(
         steering,
         shard: part.index,
     });
+    limits.fast_open_secret = Some(shared_secret()?);
     let mut stack =
         Stack::new(limits, nic.capabilities(), secret()?).map_err(|e| Failure::run(e.to_string()))?;
     work.begin(&mut stack)?;
@@ -464,6 +465,15 @@ pub(crate) fn secret() -> Result<[u8; 16], Failure> {
         .and_then(|mut file| file.read_exact(&mut key))
         .map_err(|e| Failure::run(format!("/dev/urandom: {e}")))?;
     Ok(key)
+}
+
+/// Another one, which all shards of this process have: what a client was given by
+/// one of them it may show to any.
+fn shared_secret() -> Result<[u8; 16], Failure> {
+    static SHARED: std::sync::OnceLock<[u8; 16]> = std::sync::OnceLock::new();
+    // If two shards come at once, the first one's stands.
+    let mine = secret()?;
+    Ok(*SHARED.get_or_init(|| mine))
 }
 
 #[cfg(test)]

@@ -214,6 +214,10 @@ impl Config {
             );
             return Err(origins.complain("tcp.rto_initial_ms", message));
         }
+        if tcp.fast_open_keys().is_none() {
+            let message = "a key has 32 hex digits; several are separated by commas".to_owned();
+            return Err(origins.complain("tcp.fast_open_keys", message));
+        }
         Ok(())
     }
 

@@ -4,10 +4,12 @@ use std::time::Duration as StdDuration;
 
 use crore_base::Duration;
 use crore_nic::fault;
-use crore_stack::{CookiePolicy, FragmentLimits, StackConfig};
+use crore_stack::{CookiePolicy, FastOpenPolicy, FragmentLimits, StackConfig};
 use crore_tcp::{CongestionKind, EcnPolicy, Keepalive};
 
-use super::keys::{Config, CongestionControl, EcnWords, FaultDirection, Faults, MtuProbing, SynCookies, Tcp};
+use super::keys::{
+    Config, CongestionControl, EcnWords, FastOpen, FaultDirection, Faults, MtuProbing, SynCookies, Tcp,
+};
 
 impl Config {
     /// How many shards there are: as many as cores were named.
@@ -30,6 +32,7 @@ impl Config {
             &mut stack.max_active,
             &mut stack.max_orphans,
             &mut stack.backlog,
+            &mut stack.fast_open_queue,
             &mut stack.resets_per_second,
             &mut stack.echo_replies_per_second,
             &mut stack.icmp_errors_per_second,
@@ -60,6 +63,15 @@ impl Config {
                 SynCookies::Overflow => CookiePolicy::Overflow,
                 SynCookies::Always => CookiePolicy::Always,
             },
+            fast_open: match self.tcp.fast_open {
+                FastOpen::Off => FastOpenPolicy::Off,
+                FastOpen::Client => FastOpenPolicy::Client,
+                FastOpen::Server => FastOpenPolicy::Server,
+                FastOpen::Both => FastOpenPolicy::Both,
+            },
+            fast_open_queue: stack.fast_open_queue,
+            fast_open_keys: self.tcp.fast_open_keys().unwrap_or_default(),
+            fast_open_secret: None,
             max_neighbors: stack.max_neighbors,
             receive_budget: stack.receive_budget_bytes,
             resets_per_second: stack.resets_per_second,
@@ -149,12 +161,26 @@ impl Tcp {
     }
 }
 
+/// A key of 32 hex digits.
+fn key_of(word: &str) -> Option<[u8; 16]> {
+    let is_hex = word.len() == 32 && word.bytes().all(|b| b.is_ascii_hexdigit());
+    let number = u128::from_str_radix(word, 16).ok().filter(|_| is_hex)?;
+    Some(number.to_be_bytes())
+}
+
 /// Zero is never.
 fn unless_zero(ms: u64) -> Option<Duration> {
     (ms > 0).then(|| Duration::from_millis(ms))
 }
 
 impl Tcp {
+    /// The keys that were chosen; none if they are no keys.
+    pub(super) fn fast_open_keys(&self) -> Option<Vec<[u8; 16]>> {
+        let keys = self.fast_open_keys.as_deref().unwrap_or_default();
+        let words = keys.split(',').map(str::trim).filter(|word| !word.is_empty());
+        words.map(key_of).collect()
+    }
+
     fn keepalive(&self) -> Keepalive {
         let idle = match self.keepalive_ms {
             0 => Keepalive::OFF.idle,

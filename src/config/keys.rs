@@ -152,6 +152,20 @@ words! {
 }
 
 words! {
+    /// Who sends data with SYNs.
+    FastOpen {
+        /// Nobody.
+        Off = "off",
+        /// Connections that this host opens.
+        Client = "client",
+        /// Those that it gets.
+        Server = "server",
+        /// Both.
+        Both = "both",
+    }
+}
+
+words! {
     /// When a SYN is answered by a cookie.
     SynCookies {
         /// Never.
@@ -298,6 +312,10 @@ section! {
         delayed_ack_ms: u64 = 0, "ms", Whole(0, 500);
         /// What is done about paths that swallow large packets without a word (RFC 8899): `black-holes`: segments get smaller where large ones seem to vanish, and larger ones are tried by and by; `always`: every connection begins with small ones; `off`: only what routers say counts.
         mtu_probing: MtuProbing = MtuProbing::BlackHoles, "", OneOf(MtuProbing::WORDS);
+        /// Data with the SYN (TCP Fast Open, RFC 7413), for connections that this host opens with data, for those that it gets, or for both. Data of a SYN that comes twice may be served twice.
+        fast_open: FastOpen = FastOpen::Off, "", OneOf(FastOpen::WORDS);
+        /// Keys of Fast Open cookies: 32 hex digits each, separated by commas; the first makes cookies, all recognise them. Absent: made at the start, and changed as time goes.
+        fast_open_keys: Option<String> = None, "", Words("hex digits");
         /// Pieces of out-of-order data that one connection keeps.
         reassembly_chunks: u16 = 512, "pieces", Whole(1, 65_535);
         /// How long a silent connection rests before the peer is asked whether it is alive. 0: never.
@@ -328,6 +346,8 @@ section! {
         backlog: u32 = 4096, "connections", Whole(1, 1_073_741_824);
         /// When a SYN is answered without remembering it, by a SYN cookie: `overflow`: when the backlog, or the last record, is taken by handshakes; `never`: a SYN is dropped then. A client without timestamps gets neither window scaling nor SACK by a cookie.
         syn_cookies: SynCookies = SynCookies::Overflow, "", OneOf(SynCookies::WORDS);
+        /// Handshakes of a listener whose data may be served before they are over (`tcp.fast_open`). 0: none.
+        fast_open_queue: u32 = 256, "connections", Whole(0, 1_048_576);
         /// Entries of the neighbour cache, of each shard.
         max_neighbors: u32 = 4096, "entries", Whole(1, 1_048_576);
         /// Received data that all connections hold together.

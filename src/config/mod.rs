@@ -19,8 +19,8 @@ mod value;
 pub use document::{key_tables, splice_key_tables};
 pub use error::ConfigError;
 pub use keys::{
-    Config, CongestionControl, Eal, EalLog, EcnWords, FaultDirection, Faults, HugePages, MemifRole, Net,
-    Poll, Serve, StackLimits, SynCookies, Tcp, Wire, WireKind,
+    Config, CongestionControl, Eal, EalLog, EcnWords, FastOpen, FaultDirection, Faults, HugePages, MemifRole,
+    Net, Poll, Serve, StackLimits, SynCookies, Tcp, Wire, WireKind,
 };
 pub use load::{Assignment, Origin};
 pub use prefix::Prefix;

@@ -9,6 +9,8 @@ use crore_slab::MemoryError;
 use crore_wire::Steering;
 use thiserror::Error;
 
+use crate::FastOpenPolicy;
+
 use crate::FragmentLimits;
 
 /// The configuration of one host on one shard. Everything here is a limit or
@@ -36,6 +38,18 @@ pub struct StackConfig {
     pub max_orphans: u32,
     /// When a SYN is answered without remembering it. Default [`CookiePolicy::Overflow`].
     pub syn_cookies: CookiePolicy,
+    /// Who uses TCP Fast Open. Default nobody.
+    pub fast_open: FastOpenPolicy,
+    /// Handshakes of a listener whose data may be taken before they are over.
+    /// Default 256.
+    pub fast_open_queue: u32,
+    /// Keys for Fast Open cookies, the first of which makes them; none: such as
+    /// follow from [`Self::fast_open_secret`], and change as time goes. Default none.
+    pub fast_open_keys: Vec<[u8; 16]>,
+    /// What those keys follow from. It has to be the same for all shards, to any of
+    /// which a client may come with its cookie; none: the stack's own key. Default
+    /// none.
+    pub fast_open_secret: Option<[u8; 16]>,
     /// Entries of the neighbour cache. Default 4,096.
     pub max_neighbors: u32,
     /// Bytes of received data that connections may hold together, in order and
@@ -98,6 +112,10 @@ impl Default for StackConfig {
             park_after: Some(Duration::from_secs(1)),
             max_orphans: 0,
             syn_cookies: CookiePolicy::default(),
+            fast_open: FastOpenPolicy::Off,
+            fast_open_queue: 256,
+            fast_open_keys: Vec::new(),
+            fast_open_secret: None,
             max_neighbors: 4_096,
             receive_budget: 1 << 30,
             resets_per_second: 10_000,

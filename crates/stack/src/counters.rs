@@ -56,6 +56,15 @@ pub struct Counters {
     pub cookies_sent: u64,
     /// Cookies that came back, and became connections.
     pub cookies_accepted: u64,
+    /// SYNs whose data was taken before the handshake was over (TCP Fast Open).
+    pub fast_opens_in: u64,
+    /// SYNs with a Fast Open cookie that began an ordinary handshake: the cookie was
+    /// bad, or too many others were under way.
+    pub fast_opens_refused: u64,
+    /// SYN-ACKs with a Fast Open cookie.
+    pub fast_open_cookies: u64,
+    /// Connections opened by a SYN with a Fast Open cookie.
+    pub fast_opens_out: u64,
     /// Idle connections put away into their records.
     pub parked: u64,
     /// Parked connections taken into the pool again.
@@ -116,6 +125,10 @@ impl Counters {
             tx_dry,
             cookies_sent,
             cookies_accepted,
+            fast_opens_in,
+            fast_opens_refused,
+            fast_open_cookies,
+            fast_opens_out,
             parked,
             woken,
             pool_exhausted,
@@ -150,6 +163,10 @@ impl Counters {
         self.tx_dry += tx_dry;
         self.cookies_sent += cookies_sent;
         self.cookies_accepted += cookies_accepted;
+        self.fast_opens_in += fast_opens_in;
+        self.fast_opens_refused += fast_opens_refused;
+        self.fast_open_cookies += fast_open_cookies;
+        self.fast_opens_out += fast_opens_out;
         self.parked += parked;
         self.woken += woken;
         self.pool_exhausted += pool_exhausted;

@@ -11,6 +11,7 @@
 use crore_base::{DropReason, Duration, Instant, SeqNum};
 use crore_tcp::{HalfOpen, SynAgain};
 
+use crate::fast_open::SynWithCookie;
 use crate::fifo::Fifo;
 use crate::input::Pending;
 use crate::listener::Door;
@@ -27,7 +28,7 @@ impl Stack {
     pub(crate) fn on_syn(
         &mut self,
         now: Instant,
-        pending: &Pending,
+        pending: &mut Pending,
         listener: Door,
         iss_above: Option<SeqNum>,
     ) -> Result<(), DropReason> {
@@ -68,13 +69,23 @@ impl Stack {
             // Far enough above that no old segment in flight can look new.
             iss = above + 65_535 + 1;
         }
-        let half = HalfOpen::new(
+        let mut grants = false;
+        if listener.fast_open && pending.segment.options.fast_open.is_some() {
+            match self.on_syn_with_cookie(now, pending, listener, iss) {
+                SynWithCookie::Opened => return Ok(()),
+                SynWithCookie::Ordinary { grants: gives } => grants = gives,
+            }
+        }
+        let mut half = HalfOpen::new(
             self.tcp.get(listener.profile),
             now,
             iss,
             &pending.segment,
             listener.id.0,
         );
+        if grants {
+            half = half.with_grant();
+        }
         let slot = self
             .slots
             .insert_half_open(&tuple, half)

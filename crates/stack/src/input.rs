@@ -38,7 +38,7 @@ impl Pending {
     /// The payload, as it lies in the packet buffer; or a copy of it where
     /// those are scarce.
     #[inline]
-    fn take_payload(&mut self, scarce: bool) -> Chunk {
+    pub(crate) fn take_payload(&mut self, scarce: bool) -> Chunk {
         if self.payload.is_empty() {
             Chunk::empty()
         } else if scarce && self.frame.is_external() {

@@ -2,6 +2,9 @@
 
 use core::net::{IpAddr, SocketAddr};
 
+use crore_base::Instant;
+
+use crate::fast_open::FastOpenQueue;
 use crate::profiles::ProfileId;
 use crate::{ListenError, ListenerId};
 
@@ -14,6 +17,7 @@ pub(crate) struct Listener {
     pub(crate) half_open: u32,
     /// What its connections have.
     profile: ProfileId,
+    fast_open: FastOpenQueue,
 }
 
 /// What a newcomer finds at a listener.
@@ -22,6 +26,8 @@ pub(crate) struct Door {
     pub(crate) id: ListenerId,
     /// What a connection is to have.
     pub(crate) profile: ProfileId,
+    /// Whether data in a SYN may be taken.
+    pub(crate) fast_open: bool,
     /// As many handshakes are under way as may be.
     pub(crate) is_full: bool,
 }
@@ -42,6 +48,7 @@ impl Listeners {
         addr: SocketAddr,
         backlog: u32,
         profile: ProfileId,
+        fast_open_max: u32,
     ) -> Result<ListenerId, ListenError> {
         if addr.port() == 0 {
             return Err(ListenError::NoPort);
@@ -57,6 +64,7 @@ impl Listeners {
             backlog: backlog.max(1),
             half_open: 0,
             profile,
+            fast_open: FastOpenQueue::with_max(fast_open_max),
         });
         self.ports.set(addr.port(), true);
         Ok(id)
@@ -91,6 +99,7 @@ impl Listeners {
         Some(Door {
             id: listener.id,
             profile: listener.profile,
+            fast_open: listener.fast_open.max > 0,
             is_full: listener.half_open >= listener.backlog,
         })
     }
@@ -102,6 +111,24 @@ impl Listeners {
     pub(crate) fn set_profile(&mut self, id: ListenerId, profile: ProfileId) {
         if let Some(listener) = self.list.iter_mut().find(|l| l.id == id) {
             listener.profile = profile;
+        }
+    }
+
+    pub(crate) fn set_fast_open_max(&mut self, id: ListenerId, max: u32) -> bool {
+        let listener = self.list.iter_mut().find(|l| l.id == id);
+        listener.map(|l| l.fast_open.max = max).is_some()
+    }
+
+    /// A handshake whose data is taken begins, if there may be one more.
+    pub(crate) fn enter_fast_open(&mut self, now: Instant, id: ListenerId) -> bool {
+        let listener = self.list.iter_mut().find(|l| l.id == id);
+        listener.is_some_and(|l| l.fast_open.enter(now))
+    }
+
+    /// It is over.
+    pub(crate) fn leave_fast_open(&mut self, now: Instant, id: ListenerId, failed: bool) {
+        if let Some(listener) = self.list.iter_mut().find(|l| l.id == id) {
+            listener.fast_open.leave(now, failed);
         }
     }
 
@@ -149,10 +176,10 @@ mod tests {
     fn the_exact_address_wins_over_the_wildcard_and_families_stay_apart() {
         let mut listeners = Listeners::default();
         let any = listeners
-            .add("0.0.0.0:80".parse().unwrap(), 8, ProfileId::default())
+            .add("0.0.0.0:80".parse().unwrap(), 8, ProfileId::default(), 0)
             .unwrap();
         let one = listeners
-            .add("10.0.0.1:80".parse().unwrap(), 8, ProfileId::default())
+            .add("10.0.0.1:80".parse().unwrap(), 8, ProfileId::default(), 0)
             .unwrap();
         let find = |addr: &str, port| listeners.find(addr.parse().unwrap(), port).map(|l| l.id);
         assert_eq!(find("10.0.0.1", 80), Some(one), "exact");
@@ -160,7 +187,7 @@ mod tests {
         assert_eq!(find("fd00::1", 80), None, "0.0.0.0 does not listen on IPv6");
         assert_eq!(find("10.0.0.1", 81), None, "another port");
         assert_eq!(
-            listeners.add("0.0.0.0:80".parse().unwrap(), 8, ProfileId::default()),
+            listeners.add("0.0.0.0:80".parse().unwrap(), 8, ProfileId::default(), 0),
             Err(ListenError::InUse),
             "twice"
         );

@@ -56,7 +56,12 @@ impl Stack {
             .tcp
             .find_or_make(options)
             .ok_or(ListenError::TooManyOptions)?;
-        let id = self.listeners.add(addr, how.backlog, profile)?;
+        let fast_open_max = if self.config.fast_open.is_server() {
+            self.config.fast_open_queue
+        } else {
+            0
+        };
+        let id = self.listeners.add(addr, how.backlog, profile, fast_open_max)?;
         self.tcp.hold(profile);
         self.sweep.serve(&options);
         Ok(id)

@@ -99,10 +99,13 @@ impl Stack {
             return;
         };
         active.ready = false;
-        let slot = active.slot;
+        let (slot, fast_opening) = (active.slot, active.fast_opening);
         if active.conn.is_closed() && self.slots.record(slot).is_some_and(|r| r.is_released()) {
             self.delete(slot);
         } else {
+            if fast_opening {
+                self.settle_fast_open(self.clock, index);
+            }
             self.count_orphan(index);
             self.rearm(index);
             self.park_if_due(index);

@@ -149,6 +149,7 @@ impl Stack {
             awaits_neighbor: false,
             heard: false,
             half_open: listener.is_some(),
+            fast_opening: false,
             orphan: false,
             charged: 0,
             listener,
@@ -168,7 +169,12 @@ impl Stack {
         let Some(active) = self.slots.pool.get(index) else {
             return false;
         };
-        if active.ready || active.has_events || active.awaits_neighbor || active.half_open {
+        if active.ready
+            || active.has_events
+            || active.awaits_neighbor
+            || active.half_open
+            || active.fast_opening
+        {
             return false;
         }
         let Some(parked) = active.conn.park() else {

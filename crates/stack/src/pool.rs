@@ -28,6 +28,8 @@ pub(crate) struct Active {
     pub(crate) heard: bool,
     /// Counted among its listener's handshakes.
     pub(crate) half_open: bool,
+    /// Counted among its listener's handshakes whose data was taken already.
+    pub(crate) fast_opening: bool,
     /// Counted among the orphans.
     pub(crate) orphan: bool,
     /// Bytes of received data that were last counted against the budget.
@@ -213,6 +215,7 @@ pub(crate) mod tests {
             awaits_neighbor: false,
             heard: false,
             half_open: false,
+            fast_opening: false,
             orphan: false,
             charged: 0,
             listener: None,

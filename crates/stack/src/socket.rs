@@ -241,6 +241,7 @@ impl Stack {
                 self.counters.broken +=
                     u64::from(!matches!(reason, CloseReason::Finished | CloseReason::Aborted));
                 self.mark_ready(index);
+                self.learn_from_fast_open(index);
             }
             match event {
                 crore_tcp::Event::Connected => return self.on_connected(index),
@@ -276,7 +277,10 @@ impl Stack {
         }
         match listener {
             Some(_) => self.counters.accepted += 1,
-            None => self.counters.connected += 1,
+            None => {
+                self.counters.connected += 1;
+                self.learn_from_fast_open(index);
+            }
         }
         let conn = self.slots.id(slot);
         Some(Event::Opened { conn, listener })

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 
 use crore_base::{DropReason, Instant, MacAddr};
 use crore_nic::{Capabilities, RxFrame};
-use crore_tcp::IsnGenerator;
+use crore_tcp::{FastOpenKeys, IsnGenerator};
 use crore_wire::TxChecksum;
 
 use crate::challenges::ChallengeTable;
 use crate::control::ControlQueue;
 use crate::cookies::Cookies;
+use crate::fast_open::FastOpen;
 use crate::flow_table::{FlowHasher, FlowTable};
 use crate::fragments::FragmentIds;
 use crate::input::Scratch;
@@ -71,6 +72,7 @@ pub struct Stack {
     pub(crate) control: ControlQueue,
     pub(crate) syn_acks: SynAckQueue,
     pub(crate) cookies: Cookies,
+    pub(crate) fast_open: FastOpen,
     /// Data frames sent for which the others have not had their share.
     pub(crate) unshared: usize,
     pub(crate) reset_limit: RateLimit,
@@ -149,6 +151,13 @@ impl Stack {
             sweep: Sweep::new(&config),
             control,
             syn_acks: SynAckQueue::new(),
+            fast_open: FastOpen::new(
+                config.fast_open,
+                FastOpenKeys::new(
+                    derive_key(config.fast_open_secret.unwrap_or(key), Purpose::FastOpen),
+                    config.fast_open_keys.clone(),
+                ),
+            ),
             cookies: Cookies::new(config.syn_cookies, derive_key(key, Purpose::Cookies)),
             unshared: 0,
             reset_limit: RateLimit::new(config.resets_per_second),
@@ -356,6 +365,9 @@ impl Stack {
             if active.half_open {
                 listener = active.listener;
             }
+            if let (true, Some(listener)) = (active.fast_opening, active.listener) {
+                self.listeners.leave_fast_open(self.clock, listener, true);
+            }
         }
         if let Some(listener) = listener {
             self.listeners.handshake_ended(listener);
@@ -397,6 +409,7 @@ enum Purpose {
     Fragments = 6,
     FragmentIds = 7,
     Paths = 8,
+    FastOpen = 9,
 }
 
 /// A key of its own for each purpose, so that what shows on the wire of one

@@ -63,6 +63,11 @@ impl Stack {
         let path = self.path_to(tuple.remote_addr);
         let config = self.tcp.get(profile);
         let mut segment = half.syn_ack(config, now, self.isn.ts_offset(tuple), path);
+        if half.grants() {
+            let cookie = self.fast_open_cookie(now, tuple.remote_addr, tuple.local_addr);
+            segment.options.fast_open = Some(cookie);
+            self.counters.fast_open_cookies += 1;
+        }
         segment.src_port = tuple.local_port;
         segment.dst_port = tuple.remote_port;
         self.syn_acks.0.push_back(SynAck {

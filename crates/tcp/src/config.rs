@@ -229,7 +229,8 @@ impl Path {
     //= rfc9293#section-3.7.1 (MUST)
     // A peer that names no MSS is taken to receive 536 bytes over IPv4 and
     // 1,220 over IPv6.
-    pub(crate) const fn default_mss(self) -> u16 {
+    /// The MSS of a peer that names none.
+    pub const fn default_mss(self) -> u16 {
         if self.ipv6 { 1220 } else { 536 }
     }
 }

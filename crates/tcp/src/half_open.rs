@@ -45,6 +45,8 @@ const SCALING: u8 = 2;
 const TIMESTAMPS: u8 = 4;
 /// Its SYN-ACK is a cookie, or was: when that was sent, nobody remembers.
 const COOKIE: u8 = 8;
+/// The peer is to be given a Fast Open cookie.
+const GRANT: u8 = 16;
 
 /// What [`HalfOpen::ecn`] is made of: the mode, the mark of the latest SYN, and
 /// whether a SYN without ECN came too.
@@ -92,6 +94,17 @@ impl HalfOpen {
             _ => mode as u8 | unmarked,
         } | syn.ecn.bits() << MARK_SHIFT;
         said
+    }
+
+    /// The same handshake, whose peer gets a Fast Open cookie by the SYN-ACK.
+    pub const fn with_grant(mut self) -> Self {
+        self.bits |= GRANT;
+        self
+    }
+
+    /// Whether its peer gets a Fast Open cookie.
+    pub const fn grants(&self) -> bool {
+        self.bits & GRANT != 0
     }
 
     /// The same handshake with nothing but what its cookie will bring back; see

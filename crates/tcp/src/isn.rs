@@ -77,7 +77,7 @@ pub(crate) fn tuple_bytes(tuple: &FourTuple) -> [u8; TUPLE_LEN] {
     bytes
 }
 
-fn octets(address: IpAddr) -> [u8; 16] {
+pub(crate) fn octets(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
         IpAddr::V6(v6) => v6.octets(),

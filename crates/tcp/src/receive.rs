@@ -373,6 +373,13 @@ impl ReceiveSpace {
         Self::offered_on_syn(self.buffer)
     }
 
+    /// The window for a SYN-ACK, and the edge that it stands for: data that came
+    /// with the SYN has moved RCV.NXT, and may fill the buffer.
+    pub(crate) fn offer_on_syn_ack(&self) -> (u16, SeqNum) {
+        let field = self.free().min(0xffff) as u16;
+        (field, self.edge.max(self.nxt + u32::from(field)))
+    }
+
     /// The same, of a buffer of so many bytes.
     pub(crate) const fn offered_on_syn(buffer: u32) -> u16 {
         match buffer {

@@ -222,6 +222,12 @@ impl SendSpace {
         self.queue.len() as u32
     }
 
+    /// Data bytes from `seq` on.
+    pub(crate) fn unsent_from(&self, seq: SeqNum) -> u32 {
+        let end = self.data_end();
+        if seq.before(end) { seq.distance_to(end) } else { 0 }
+    }
+
     /// How far the peer's window reaches beyond `seq`, in bytes; zero when it
     /// does not.
     pub(crate) fn window_beyond(&self, seq: SeqNum) -> u32 {

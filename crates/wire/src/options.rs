@@ -10,7 +10,7 @@ use core::fmt;
 
 use crore_base::{SeqNum, WindowScale};
 
-use crate::{be32, checksum};
+use crate::{FastOpenCookie, be32, checksum};
 
 /// The most that a TCP header can carry in options, in bytes.
 const OPTIONS_MAX: usize = 40;
@@ -23,6 +23,7 @@ const WINDOW_SCALE: u8 = 3;
 const SACK_PERMITTED: u8 = 4;
 const SACK: u8 = 5;
 const TIMESTAMPS: u8 = 8;
+const FAST_OPEN: u8 = 34;
 
 /// Length of timestamps with the NOPs that align them.
 pub(crate) const TIMESTAMPS_LEN: usize = 12;
@@ -41,6 +42,8 @@ pub struct TcpOptions {
     pub timestamps: Option<Timestamps>,
     /// Selective acknowledgments (RFC 2018), first the most recent.
     pub sack: SackBlocks,
+    /// A Fast Open cookie, or the question for one; meaningful on a SYN only.
+    pub fast_open: Option<FastOpenCookie>,
     /// In which order they are sent; of those received nothing is said.
     pub order: OptionOrder,
 }
@@ -107,6 +110,7 @@ impl TcpOptions {
                     echo: u32::from_be_bytes([e, f, g, h]),
                 });
             }
+            (FAST_OPEN, cookie) => self.fast_open = FastOpenCookie::new(cookie),
             (SACK, blocks) => {
                 let (blocks, rest) = blocks.as_chunks::<8>();
                 if !blocks.is_empty() && rest.is_empty() {
@@ -127,6 +131,15 @@ impl TcpOptions {
             out = self.write_scale_first(out)?;
         } else {
             out = self.write_scale_last(out)?;
+        }
+        if let Some(cookie) = &self.fast_open {
+            let bytes = cookie.as_bytes();
+            let (place, rest) = out.split_at_mut_checked(cookie.encoded_len())?;
+            place.fill(NOP);
+            let (head, behind) = place.split_first_chunk_mut::<2>()?;
+            *head = [FAST_OPEN, 2 + bytes.len() as u8];
+            behind.get_mut(..bytes.len())?.copy_from_slice(bytes);
+            out = rest;
         }
         let blocks = self.sack_blocks_in(out.len());
         if blocks > 0 {
@@ -158,7 +171,9 @@ impl TcpOptions {
             out = put(out, value.to_be_bytes())?;
             out = put(out, echo.to_be_bytes())?;
         } else if self.sack_permitted {
-            out = put(out, [SACK_PERMITTED, 2, END, END])?;
+            // The end of the list, unless something follows.
+            let pad = if self.fast_open.is_some() { NOP } else { END };
+            out = put(out, [SACK_PERMITTED, 2, pad, pad])?;
         }
         Some(out)
     }
@@ -188,7 +203,7 @@ impl TcpOptions {
         Some(out)
     }
 
-    /// Length of all but the SACK blocks, a multiple of 4, at most 20. An
+    /// Length of all but the SACK blocks, a multiple of 4, at most 40. An
     /// option of 2, 3 or 10 bytes is padded with NOPs in front to a multiple
     /// of 4, except that SACK-permitted takes the place of a timestamp's NOPs.
     #[inline]
@@ -205,15 +220,19 @@ impl TcpOptions {
         } else {
             0
         };
-        mss + scale + timestamps + permitted
+        let fast_open = self.fast_open.map_or(0, |cookie| cookie.encoded_len());
+        mss + scale + timestamps + permitted + fast_open
     }
 
     /// The timestamps, if nothing else is there: what nearly each segment of a
     /// connection carries.
     #[inline(always)]
     pub(crate) fn timestamps_alone(&self) -> Option<Timestamps> {
-        let others =
-            !self.sack.is_empty() || self.sack_permitted || self.mss.is_some() || self.window_scale.is_some();
+        let others = !self.sack.is_empty()
+            || self.sack_permitted
+            || self.mss.is_some()
+            || self.window_scale.is_some()
+            || self.fast_open.is_some();
         self.timestamps.filter(|_| !others)
     }
 

@@ -130,7 +130,7 @@ impl Connection {
     }
 
     #[inline]
-    fn wake_writer(&mut self) {
+    pub(super) fn wake_writer(&mut self) {
         if self.snd.may_wake_writer() {
             self.snd.starved = false;
             self.events.add(PendingEvents::WRITABLE);

@@ -11,7 +11,6 @@ use crore_netbuf::Chunk;
 
 use super::{Connection, Owed};
 use crate::congestion::Congestion;
-use crate::event::PendingEvents;
 use crate::pacing::Pacing;
 use crate::receive::ReceiveSpace;
 use crate::{CloseReason, Config, State};
@@ -242,10 +241,7 @@ impl Connection {
             self.mss = mss;
             self.congestion.set_mss(self.smss());
         }
-        if self.snd.may_wake_writer() {
-            self.snd.starved = false;
-            self.events.add(PendingEvents::WRITABLE);
-        }
+        self.wake_writer();
         self.arm_persist_if_stuck(self.last_activity());
     }
 

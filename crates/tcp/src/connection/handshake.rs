@@ -116,6 +116,10 @@ impl Connection {
         };
         self.snd.set_window(seq, seg.ack, window);
         self.establish();
+        if self.sends_early() && self.snd.una != self.snd.nxt {
+            // What was sent before counts as any other data from here on.
+            self.guard_sent(now, true);
+        }
         self.on_accurate_final_ack(now, seg, len == 0);
         None
     }
@@ -147,6 +151,11 @@ impl Connection {
         self.take_progress(now, seg, &mut News::default());
         self.timer = Timer::OFF;
         self.owed.pay(Owed::SYN);
+        if self.fast_open.is_some() {
+            self.settle_fast_open(seg.options.fast_open, seg.options.mss);
+            self.guard_early_data(now);
+            self.wake_writer();
+        }
         //= rfc5681#section-3.1 (MUST)
         // If the SYN or the SYN-ACK was lost, one segment is the initial window.
         if self.syn_lost {
@@ -161,6 +170,8 @@ impl Connection {
         } else {
             State::Established
         };
-        self.events.add(PendingEvents::CONNECTED);
+        if !self.sends_early() {
+            self.events.add(PendingEvents::CONNECTED);
+        }
     }
 }

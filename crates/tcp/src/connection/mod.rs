@@ -16,6 +16,7 @@ mod acknowledgment;
 mod app;
 mod buffers;
 mod ecn;
+mod fast_open;
 mod handshake;
 mod header_prediction;
 mod loss;
@@ -49,6 +50,8 @@ use crate::{
 };
 
 pub use app::{Read, ReadError, WriteError};
+use fast_open::FastOpen;
+pub use fast_open::Grant;
 pub use owed::Challenges;
 use owed::Owed;
 use patience::Stall;
@@ -107,6 +110,8 @@ pub struct Connection {
     recovery: LossRecovery,
     path: Path,
     pub(crate) path_mtu: PathMtu,
+    /// None for all but a few.
+    fast_open: Option<Box<FastOpen>>,
     counts: Counts,
     pub(crate) config: Rc<Config>,
 }
@@ -183,6 +188,7 @@ impl Connection {
             recovery: LossRecovery::new(iss),
             path,
             path_mtu: PathMtu::new(now, 0, 0),
+            fast_open: None,
             counts: Counts::default(),
             config,
         }

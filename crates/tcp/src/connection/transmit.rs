@@ -72,7 +72,9 @@ impl Connection {
     /// Copies the payload of `plan` into `out`, whose length is
     /// `plan.payload_len`.
     pub fn copy_payload(&self, plan: &Plan, out: &mut [u8]) {
-        let copied = self.snd.copy_at(plan.segment.seq, out);
+        // A SYN comes before its data.
+        let first = plan.segment.seq + u32::from(plan.segment.flags.has_syn());
+        let copied = self.snd.copy_at(first, out);
         debug_assert_eq!(copied, out.len(), "the plan is older than the connection");
     }
 
@@ -82,7 +84,7 @@ impl Connection {
         match plan.what {
             What::Reset => self.owed.pay(Owed::RESET | Owed::ACK),
             What::StrayReset => self.owed.pay(Owed::STRAY_RESET),
-            What::Syn => self.on_syn_sent(now),
+            What::Syn => self.on_syn_sent(now, plan.payload_len),
             What::Data(why) => self.on_data_sent(now, segment, u32::from(plan.payload_len), why),
             What::Keepalive => self.owed.pay(Owed::KEEPALIVE),
             What::FirstAck => self.owed.pay(Owed::FIRST_ACK),
@@ -96,7 +98,7 @@ impl Connection {
         self.arm_persist_if_stuck(now);
     }
 
-    fn on_syn_sent(&mut self, now: Instant) {
+    fn on_syn_sent(&mut self, now: Instant, len: u16) {
         self.owed.pay(Owed::SYN);
         if self.state == State::SynReceived {
             self.ecn.on_syn_ack_sent(self.retries);
@@ -104,8 +106,8 @@ impl Connection {
         self.sent_at = now;
         let (iss, first) = (self.snd.iss, self.snd.nxt == self.snd.iss);
         if first {
-            self.snd.nxt = iss + 1;
-            self.sent.push(iss, iss + 1, now);
+            self.snd.nxt = iss + 1 + u32::from(len);
+            self.sent.push(iss, self.snd.nxt, now);
         } else {
             self.counts.retransmits = self.counts.retransmits.saturating_add(1);
             self.sent.resend(iss, iss + 1, now);
@@ -217,7 +219,7 @@ impl Connection {
         } else {
             config.timestamps
         };
-        let options = TcpOptions {
+        let mut options = TcpOptions {
             //= rfc9293#section-3.7.1 (SHOULD)
             // Every SYN names the MSS.
             mss: Some(config.segment_limit(self.path.mss)),
@@ -227,31 +229,41 @@ impl Connection {
             order: config.syn_option_order,
             ..TcpOptions::default()
         };
+        let mut payload_len = 0;
+        if let Some((cookie, data)) = self.fast_open_offer(options.encoded_len()) {
+            options.fast_open = Some(cookie);
+            payload_len = data;
+        }
         let (flags, ack) = if answers {
             let agreed = self.ecn.syn_ack_flags(self.retries);
             (Flags::SYN | Flags::ACK | agreed, self.rcv.nxt)
         } else {
             (Flags::SYN | config.ecn.offer(self.retries), SeqNum(0))
         };
+        let (window, edge) = if answers {
+            self.rcv.offer_on_syn_ack()
+        } else {
+            (self.rcv.offer_on_syn(), self.rcv.edge())
+        };
         Plan {
             segment: Segment {
                 seq: self.snd.iss,
                 ack,
                 flags,
-                window: self.rcv.offer_on_syn(),
+                window,
                 options,
                 ..Segment::default()
             },
-            payload_len: 0,
+            payload_len,
             what: What::Syn,
-            edge: self.rcv.edge(),
+            edge,
         }
     }
 
     /// Data, or a FIN, or a probe.
     #[inline]
     fn shape_data(&self, now: Instant) -> Option<Shape> {
-        if !self.state.can_transmit() {
+        if !self.state.can_transmit() && !self.is_fast_opening() {
             return None;
         }
         let room = u32::from(self.mss) - self.options_len().min(u32::from(self.mss) - 1);
@@ -265,7 +277,19 @@ impl Connection {
             None if self.owed.has(Owed::PROBE) => self.pick_probe(room)?,
             None => return None,
         };
-        let Pick { seq, len, fin, why } = pick;
+        let Pick {
+            seq,
+            len,
+            mut fin,
+            why,
+        } = pick;
+        if self.state == State::SynReceived {
+            // Our FIN waits for the handshake's end (RFC 9293 section 3.10.4).
+            if len == 0 {
+                return None;
+            }
+            fin = false;
+        }
         let mut flags = Flags::ACK;
         //= rfc9293#section-3.9.1.2 (MUST)
         // The last byte that is queued is pushed.
@@ -331,6 +355,7 @@ impl Connection {
                     timestamps: self.ts.enabled.then(|| self.ts.option(now)),
                     sack: SackBlocks::new(),
                     order: OptionOrder::Linux,
+                    fast_open: None,
                 },
             },
             payload_len: shape.payload_len,

@@ -36,6 +36,7 @@ struct World {
     /// Percent of the turns in which the applications read.
     reads: u64,
     ipv6: bool,
+    fast_open: Option<bool>,
 }
 
 fn config() -> impl Strategy<Value = Config> {
@@ -86,11 +87,12 @@ prop_compose! {
         both_open in any::<bool>(),
         reads in prop_oneof![Just(100u64), 5..100u64],
         ipv6 in any::<bool>(),
+        fast_open in prop_oneof![2 => Just(None), 1 => any::<bool>().prop_map(Some)],
     ) -> World {
         // Tiny windows move a byte at a time, and mostly by timers.
         let tiny = |c: &Config| c.receive_buffer < 64 || c.send_buffer < 64;
         let lengths = if tiny(&a) || tiny(&b) { lengths.map(|n| n % 400) } else { lengths };
-        World { seed, loss, duplicate, jitter, configs: [a, b], iss, lengths, both_open, reads, ipv6 }
+        World { seed, loss, duplicate, jitter, configs: [a, b], iss, lengths, both_open, reads, ipv6, fast_open }
     }
 }
 
@@ -102,6 +104,7 @@ fn run_marked(world: &World, urgent: bool) -> Pair {
     let [a, b] = world.configs.clone();
     let mut pair = Pair::new(a, b);
     pair.urgent = urgent;
+    pair.fast_open = world.fast_open;
     pair.path = if world.ipv6 {
         Path::ipv6(1500)
     } else {

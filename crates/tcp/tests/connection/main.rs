@@ -10,6 +10,7 @@ mod closing;
 mod congestion;
 mod dsack;
 mod ecn;
+mod fast_open;
 mod handshake;
 mod hostile;
 mod lone;

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use crore_base::{Duration, Instant, SeqNum};
 use crore_netbuf::Chunk;
 use crore_tcp::{CloseReason, Config, Connection, Disposition, Event, Path, Read, State};
-use crore_wire::{Flags, Segment};
+use crore_wire::{FastOpenCookie, Flags, Segment};
 
 pub const A: usize = 0;
 pub const B: usize = 1;
@@ -151,6 +151,9 @@ pub struct Pair {
     /// Whether segments arrive marked urgent, which means nothing but keeps them
     /// off the short way.
     pub urgent: bool,
+    /// Whether SYNs carry a Fast Open cookie and data, and if so, whether the other
+    /// end takes it.
+    pub fast_open: Option<bool>,
     in_flight: BTreeMap<(Instant, u64), Packet>,
     serial: u64,
 }
@@ -169,6 +172,7 @@ impl Pair {
             dispositions: Vec::new(),
             can_send: true,
             urgent: false,
+            fast_open: None,
             path: Path::ipv4(1500),
             in_flight: BTreeMap::new(),
             serial: 0,
@@ -191,7 +195,12 @@ impl Pair {
     /// `end` opens actively; the other one listens (or opens too).
     pub fn open(&mut self, end: usize) {
         let (config, iss) = (Rc::clone(&self.ends[end].config), self.ends[end].iss);
-        let connection = Connection::open_active(config, self.now, iss, 0x1000_0000 * end as u32, self.path);
+        let offset = 0x1000_0000 * end as u32;
+        let mut connection = Connection::open_active(config, self.now, iss, offset, self.path);
+        if self.fast_open.is_some() {
+            let cookie = FastOpenCookie::new(&[7; 8]).expect("eight bytes are a cookie");
+            connection.offer_fast_open(cookie, self.path.mss);
+        }
         self.ends[end].connection = Some(connection);
     }
 
@@ -290,7 +299,10 @@ impl Pair {
         let Some(connection) = &mut end.connection else {
             if seg.flags.has_syn() && !seg.flags.has_ack() {
                 let config = Rc::clone(&end.config);
-                let connection = Connection::open_passive(config, self.now, end.iss, 77, self.path, seg);
+                let mut connection = Connection::open_passive(config, self.now, end.iss, 77, self.path, seg);
+                if self.fast_open == Some(true) && seg.options.fast_open.is_some() {
+                    connection.accept_fast_open(Chunk::copy_from(&packet.payload), None);
+                }
                 end.connection = Some(connection);
                 end.note_window(seg);
             }
@@ -461,7 +473,14 @@ impl End {
         }
         let (base, shift) = if seg.flags.has_syn() {
             self.peer_scale = seg.options.window_scale.map(|scale| scale.shift());
-            (self.iss + 1, 0)
+            {
+                let base = if seg.flags.has_ack() {
+                    seg.ack
+                } else {
+                    self.iss + 1
+                };
+                (base, 0)
+            }
         } else {
             let shift = self.peer_scale.filter(|_| self.scales);
             (seg.ack, shift.unwrap_or(0))

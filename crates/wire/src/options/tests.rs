@@ -18,6 +18,10 @@ fn odd_options_are_read_as_leniently_as_deployed_stacks_do() {
         mss: Some(1460),
         ..none
     };
+    let fast_open = |cookie: &[u8]| TcpOptions {
+        fast_open: FastOpenCookie::new(cookie),
+        ..none
+    };
     let stamps = |value, echo| TcpOptions {
         timestamps: Some(Timestamps { value, echo }),
         ..none
@@ -91,6 +95,20 @@ fn odd_options_are_read_as_leniently_as_deployed_stacks_do() {
                 ..none
             },
         ),
+        ("Fast Open asks", &[34, 2, 0, 0], fast_open(&[])),
+        (
+            "Fast Open with a cookie",
+            &[34, 8, 1, 2, 3, 4, 5, 6],
+            fast_open(&[1, 2, 3, 4, 5, 6]),
+        ),
+        //= rfc7413#section-4.1.1 (MUST)
+        ("a cookie of odd length is none", &[34, 7, 1, 2, 3, 4, 5, 0], none),
+        ("a cookie too short is none", &[34, 4, 1, 2], none),
+        (
+            "a cookie too long is none",
+            &[[34, 20].as_slice(), &[7; 18]].concat(),
+            none,
+        ),
         ("SACK without blocks", &[5, 2, 0, 0], none),
         ("SACK with half a block", &[5, 6, 0, 0, 0, 1, 0, 0], none),
     ];
@@ -121,9 +139,40 @@ fn a_syn_with_everything_takes_twenty_bytes() {
         sack_permitted: true,
         timestamps: Some(Timestamps { value: 1, echo: 0 }),
         sack: SackBlocks::new(),
+        fast_open: None,
         order: OptionOrder::Linux,
     };
     assert_eq!(options.encoded_len(), 20, "the layout that others send, too");
+}
+
+/// Protects a full header from a cookie that does not fit, in either order.
+#[test]
+fn the_longest_cookie_fits_beside_everything_else_on_a_syn() {
+    for order in [OptionOrder::Linux, OptionOrder::FreeBsd] {
+        for (len, timestamps) in [(0, true), (4, true), (16, true), (16, false), (6, false)] {
+            let options = TcpOptions {
+                mss: Some(1460),
+                window_scale: Some(WindowScale::new(7)),
+                sack_permitted: true,
+                timestamps: timestamps.then_some(Timestamps { value: 1, echo: 0 }),
+                fast_open: FastOpenCookie::new(&[9; 16][..len]),
+                order,
+                ..TcpOptions::default()
+            };
+            let mut out = vec![0; options.encoded_len()];
+            assert!(out.len() <= 40, "{order:?}, {len} bytes: the header has room");
+            assert_eq!(
+                options.write(&mut out),
+                Some(()),
+                "{order:?}, {len} bytes: written"
+            );
+            let read = TcpOptions {
+                order,
+                ..TcpOptions::parse(&out)
+            };
+            assert_eq!(read, options, "{order:?}, {len} bytes: and read again");
+        }
+    }
 }
 
 #[test]

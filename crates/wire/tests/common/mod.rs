@@ -5,7 +5,8 @@ use core::net::IpAddr;
 
 use crore_base::{MacAddr, SeqNum, WindowScale};
 use crore_wire::{
-    Flags, IpEmit, Link, SackBlocks, Segment, TcpOptions, Timestamps, TxChecksum, emit_tcp, tcp_headers_len,
+    FastOpenCookie, Flags, IpEmit, Link, SackBlocks, Segment, TcpOptions, Timestamps, TxChecksum, emit_tcp,
+    tcp_headers_len,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -23,8 +24,9 @@ pub fn options() -> impl Strategy<Value = TcpOptions> {
         any::<bool>(),
         option::of(any::<(u32, u32)>()),
         vec(any::<(u32, u32)>(), 0..=4),
+        option::of(vec(any::<u8>(), 0..=16)),
     )
-        .prop_map(|(mss, scale, sack_permitted, timestamps, blocks)| {
+        .prop_map(|(mss, scale, sack_permitted, timestamps, blocks, cookie)| {
             let mut sack = SackBlocks::new();
             for (left, right) in blocks {
                 sack.push(SeqNum(left), SeqNum(right));
@@ -35,6 +37,7 @@ pub fn options() -> impl Strategy<Value = TcpOptions> {
                 sack_permitted,
                 timestamps: timestamps.map(|(value, echo)| Timestamps { value, echo }),
                 sack,
+                fast_open: cookie.and_then(|cookie| FastOpenCookie::new(&cookie)),
                 ..TcpOptions::default()
             }
         })
