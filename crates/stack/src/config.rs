@@ -68,6 +68,8 @@ pub struct StackConfig {
     pub ephemeral_first: u16,
     /// Last port that active opens use. Default 65,535.
     pub ephemeral_last: u16,
+    //= rfc9293#section-3.9.2 (MUST)
+    // How far segments travel can be chosen.
     /// IPv4 TTL and IPv6 hop limit. Default 64.
     pub hop_limit: u8,
     /// How long a neighbour entry is trusted without confirmation. Default 30 s.

@@ -124,9 +124,10 @@ fn what_is_unreachable(kind: &IcmpErrorKind, v4: bool) -> Unreachable {
 // unreachable network, host, failed source route or type of service may pass,
 // as may what RFC 1122 section 4.2.3.9 wants borne: time exceeded, a parameter
 // problem. In IPv6 (RFC 4443 section 3.1) they are what is prohibited by a
-// policy, by the source address or by a route, and an unreachable port. Source
-// quench is no error at all (RFC 6633). The connection decides what follows
-// (RFC 5461: before it is synchronised, the end).
+// policy, by the source address or by a route, and an unreachable port. The
+// connection decides what follows (RFC 5461: before it is synchronised, the end).
+//= rfc6633#section-5 (MUST)
+// Source quench is no error at all: nothing here knows it.
 fn is_hard(kind: &IcmpErrorKind, v4: bool) -> bool {
     match kind {
         IcmpErrorKind::Unreachable { code } if v4 => matches!(code, 2 | 3 | 6..=10 | 13..=15),

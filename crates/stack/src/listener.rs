@@ -80,6 +80,9 @@ impl Listeners {
         true
     }
 
+    //= rfc9293#section-3.9.1.1 (MUST)
+    // A listener of one port neither disturbs those of others nor is used up by a
+    // connection: any number of connections may come of it.
     /// The listener for a SYN to `addr` and `port`: the one on just this
     /// address before the one on all addresses of the family.
     pub(crate) fn find(&self, addr: IpAddr, port: u16) -> Option<Door> {

@@ -81,6 +81,8 @@ impl Routes {
         self.links.iter().any(|&(a, p)| same_link(a, p, addr))
     }
 
+    //= rfc9293#section-3.9.1.1 (MUST)
+    // Where an application names no local address, the way to the peer decides.
     /// The address that a connection to `dst` comes from: one on the same link
     /// if there is one, link-local only towards link-local, else the first of the family.
     pub(crate) fn source_for(&self, dst: IpAddr) -> Option<IpAddr> {

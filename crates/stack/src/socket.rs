@@ -128,6 +128,9 @@ impl Stack {
         self.open(now, tuple, self.hasher.hash(&tuple), profile, None)
     }
 
+    //= rfc9293#section-3.9.1.1 (MUST)
+    // Nobody connects to a group or to what no host can have; an application may
+    // name the local address, which then is that of all that is sent.
     /// The address that a connection to `remote` comes from, if there can be one.
     pub(crate) fn check_destination(
         &self,

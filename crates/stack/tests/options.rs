@@ -259,3 +259,41 @@ fn a_corked_connection_gathers_and_lets_go_after_a_moment_or_when_told() {
         assert_eq!(world.client.read_all(conn), b"bye", "{parking:?}: let go");
     }
 }
+
+//= rfc9293#section-3.9.1.9 (MUST)
+#[test]
+fn the_dscp_is_passed_to_ip_as_it_is_and_can_be_changed() {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    // Expedited forwarding, in its place in the byte.
+    let (mut world, conn, accepted) = served(None, CookiePolicy::Never, &[TcpOption::Dscp(46 << 2)]);
+    let bytes = Rc::new(RefCell::new(Vec::new()));
+    let tap = Rc::clone(&bytes);
+    world.link.set_tap(Some(Box::new(move |tapped| {
+        if tapped.from == crore_nic::sim::End::Right && tapped.frame[12..14] == [0x08, 0x00] {
+            tap.borrow_mut().push(tapped.frame[15]);
+        }
+    })));
+    let seen = |world: &mut World| {
+        world.client.stack.write(conn, b"?").expect("open");
+        world.run(MOMENT);
+        world.server.stack.write(accepted, b"!").expect("open");
+        world.run(MOMENT);
+        bytes.take()
+    };
+    let first = seen(&mut world);
+    assert!(
+        !first.is_empty() && first.iter().all(|&byte| byte == 46 << 2),
+        "on acknowledgments and data: {first:?}"
+    );
+    world
+        .server
+        .stack
+        .set_option(accepted, TcpOption::Dscp(8 << 2))
+        .expect("it is open");
+    let second = seen(&mut world);
+    assert!(
+        !second.is_empty() && second.iter().all(|&byte| byte == 8 << 2),
+        "from then on: {second:?}"
+    );
+}

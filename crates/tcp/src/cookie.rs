@@ -107,7 +107,7 @@ impl SynCookies {
         }
         let mss = MSS_TABLE[index as usize];
         let ts_recent = timestamps.map_or(0, |timestamps| timestamps.value);
-        //= rfc9768#section-5.1
+        //= rfc9768#section-5.1 (MAY)
         // Only a peer that speaks accurate ECN, and was told that we do, begins with
         // a number above 1.
         let ecn = if config.ecn.is_accurate() && crate::ecn::accurate_number(ack.flags) > 1 {

@@ -19,6 +19,8 @@ pub enum Event {
     Closed(CloseReason),
 }
 
+//= rfc9293#section-3.9.1.8 (MUST)
+// Whatever ends a connection is told, with its cause.
 /// How a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum CloseReason {

@@ -19,6 +19,7 @@ impl IsnGenerator {
         Self { key }
     }
 
+    //= rfc9293#section-3.4.1 (MUST)
     //= rfc6528#section-3 (SHOULD)
     // A clock of 4 microseconds, so that a tuple's successive connections get
     // increasing numbers, plus a keyed hash of the tuple, so that one tuple's

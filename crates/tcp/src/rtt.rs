@@ -37,6 +37,7 @@ impl RttEstimator {
         }
     }
 
+    //= rfc9293#section-3.8.1 (MUST)
     //= rfc6298#section-3 (MUST)
     // Which of two copies was acknowledged can't be known, so what was sent
     // twice has no `measured` round trip (Karn's algorithm).

@@ -67,6 +67,8 @@ pub fn tcp_headers_len(ip: &IpEmit, seg: &Segment) -> usize {
     ETHERNET_HEADER + ip.header_len() + seg.header_len()
 }
 
+//= rfc9293#section-3.1 (MUST)
+// Every segment carries its checksum, by software or by the NIC.
 /// Writes the headers of a TCP frame to the start of `buf`, where
 /// `payload_len` bytes of payload lie in place already, at
 /// [`tcp_headers_len`]; gives the frame's length. 0 when the frame fits into

@@ -54,6 +54,8 @@ pub(crate) struct IpPacket {
     pub(crate) payload: Range<usize>,
 }
 
+//= rfc9293#section-3.9.2.1 (MUST)
+// Options of the IP header are skipped: none means anything to TCP.
 /// Takes the IPv4 header behind the Ethernet header apart; that of a fragment
 /// only if those are `ODD_TOO`.
 #[inline(always)]

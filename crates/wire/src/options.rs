@@ -73,6 +73,10 @@ impl TcpOptions {
         fixed + self.sack_len(OPTIONS_MAX - fixed)
     }
 
+    //= rfc9293#section-3.1 (MUST)
+    // Options stand anywhere in the list, in any segment, aligned or not; an
+    // unknown one is skipped by its length, and one whose length can't be true ends
+    // the list.
     /// Reads options as leniently as deployed stacks do: an unknown kind, or a
     /// known one of another length than its own, is skipped; one that has no
     /// length, or runs past the header, ends the reading, and what came before

@@ -11,6 +11,8 @@ use crate::{
     ETHERNET_HEADER, Ecn, Flags, Frame, Packet, Segment, TcpOptions, be16, be32, checksum, options, protocol,
 };
 
+//= rfc9293#section-3.1 (MUST)
+// A segment counts only if its checksum is right, by the NIC's word or by ours.
 /// Verifies and takes apart the TCP segment that `packet` carries in the frame
 /// whose Ethernet header is `ethernet`.
 #[inline(always)]

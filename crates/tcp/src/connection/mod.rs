@@ -404,6 +404,9 @@ impl Connection {
         }
     }
 
+    //= rfc9293#section-3.7.1 (MUST)
+    // The effective size is what the peer takes and the path carries, less the
+    // options of the segment.
     /// SMSS: payload of a full segment without SACK blocks, in bytes.
     pub(crate) fn smss(&self) -> u32 {
         smss_of(self.mss, self.ts.enabled)

@@ -132,6 +132,9 @@ impl Owed {
 
     //= rfc5681#section-4.2 (SHOULD)
     // A lone segment's acknowledgment may wait a while; the second one's may not.
+    //= rfc9293#section-3.8.6.3 (MUST)
+    // What is owed is paid once, when all that has come was looked at: one
+    // acknowledgment for a burst.
     pub(super) fn add_data_ack(&mut self, now: Instant, delay: Duration) {
         if delay == Duration::ZERO || self.has(Self::DELAYED_ACK) {
             self.add(Self::ACK);

@@ -143,7 +143,7 @@ impl EcnState {
     //= rfc9768#section-3.2.2.2 (MUST)
     // A marked SYN-ACK is counted, once however often it comes. What it tells of
     // our SYN is no part of the counter.
-    //= rfc9768#section-3.2.2.3 (advice)
+    //= rfc9768#section-3.2.2.3 (MAY)
     // Our SYN was not marked: if it arrived so, something on the way writes there.
     /// The peer's SYN-ACK came, for the first time or again. Whether it tells that
     /// our SYN was marked by a congested router.

@@ -396,6 +396,22 @@ fn data_carries_the_ack() {
 }
 
 #[test]
+fn every_segment_that_empties_the_buffer_is_pushed() {
+    let mut lone = Lone::established(plain());
+    lone.conn.write(&[7; 2_500]).expect("open");
+    let mut pushed = Vec::new();
+    while let Some(plan) = lone.conn.plan_transmit(lone.now) {
+        lone.conn.commit_transmit(lone.now, &plan);
+        pushed.push((plan.payload_len, plan.segment.flags.has_psh()));
+    }
+    assert_eq!(
+        pushed,
+        [(1_000, false), (1_000, false), (500, true)],
+        "the last one tells the reader that no more waits here"
+    );
+}
+
+#[test]
 fn a_delayed_ack_waits_for_a_second_segment_or_its_time() {
     let config = Config {
         delayed_ack: Duration::from_millis(40),
