@@ -11,6 +11,7 @@ pub mod pair;
 pub mod parse;
 pub mod pattern;
 pub mod reassembly;
+pub mod scoreboard;
 pub mod script;
 pub mod stack;
 
@@ -20,12 +21,13 @@ mod tests {
 
     #[test]
     fn the_corpus_passes() {
-        let targets: [(&str, Target); 6] = [
+        let targets: [(&str, Target); 7] = [
             ("parse", super::parse::run),
             ("options", super::options::run),
             ("connection", super::connection::run),
             ("pair", super::pair::run),
             ("reassembly", super::reassembly::run),
+            ("scoreboard", super::scoreboard::run),
             ("stack", super::stack::run),
         ];
         for (name, run) in targets {
