@@ -216,6 +216,8 @@ impl Faults {
                 bytes_per_second: self.rate_kbit_per_second * 125,
                 queue_bytes: self.queue_bytes,
             },
+            // A smaller MTU of the port does as much, and is told of.
+            hole_above: 0,
         };
         let only_if = |wanted: bool| if wanted { faults } else { fault::Faults::default() };
         fault::FaultConfig {

@@ -79,6 +79,9 @@ pub struct Faults {
     pub bursts: Bursts,
     /// The narrowest place, passed after the losses and before the delay.
     pub bottleneck: Bottleneck,
+    /// Bytes of the largest IP packet that gets through: larger ones are lost, and
+    /// nobody says so (a black hole); 0: all get through.
+    pub hole_above: u16,
 }
 
 impl Faults {
@@ -357,7 +360,9 @@ impl<M: Copy + Tag> Direction<M> {
             frame = ecn::on_way(frame, marks, bleaches, &mut self.counts);
         }
         let in_burst = self.way.swallows(self.faults.bursts, &mut self.prng);
-        if self.prng.chance(self.faults.loss) || in_burst {
+        let too_large =
+            self.faults.hole_above > 0 && frame.len() > ETHERNET_HEADER + usize::from(self.faults.hole_above);
+        if self.prng.chance(self.faults.loss) || in_burst || too_large {
             self.counts.lost += 1;
             return;
         }

@@ -106,6 +106,8 @@ fn tcp(prng: &mut Prng, kind: Kind, receive_buffer: u32, send_buffer: u32) -> Co
         rto_max: Duration::from_secs(prng.pick(&[5, 60])),
         syn_retries: if kind == Kind::Blackhole { 4 } else { 12 },
         data_retries: if kind == Kind::Blackhole { 8 } else { 30 },
+        // Nor may what an application has closed behind it be given up early.
+        orphan_retries: if kind == Kind::Blackhole { 8 } else { u8::MAX },
         time_wait: Duration::from_secs(prng.pick(&[1, 10, 60])),
         // Where every transfer must succeed, no peer that reads slowly may be given up;
         // where one may end without a word, not before the slowest has read everything.

@@ -2,7 +2,7 @@
 //!
 //! Each seed draws two stacks with knobs of their own, a line, connections of
 //! every sort side by side, and a weather that changes: for a while frames are
-//! lost, singly or in rows, doubled, overtaken, damaged, delayed; the line goes
+//! lost, singly or in rows, doubled, overtaken, damaged, delayed, or swallowed for their size; the line goes
 //! down and up; buffers run dry; a host stands still; somebody repeats and forges.
 //! First nothing wrong may happen under all that. Then the weather clears for
 //! good, and everything must come to its end within [`PATIENCE`].
@@ -53,7 +53,14 @@ pub(crate) fn scenario(seed: u64) -> Scenario {
             ahead: draw::clock(prng),
         }
     });
-    let (disturbances, calm_after) = weather(prng);
+    // One path in eight swallows what is large, and goes on doing so: nobody but
+    // the stacks themselves can find out (RFC 8899).
+    let hole = if link.mtu > 1_300 && prng.chance(0.125) {
+        1_300
+    } else {
+        0
+    };
+    let (disturbances, calm_after) = weather(prng, hole);
     let mut scenario = Scenario {
         seed,
         kind: Kind::Swarm,
@@ -84,10 +91,20 @@ pub(crate) fn scenario(seed: u64) -> Scenario {
 }
 
 /// What happens to the line and to the hosts, in order, and when it is over.
-fn weather(prng: &mut Prng) -> (Vec<(Duration, Disturbance)>, Duration) {
+fn weather(prng: &mut Prng, hole_above: u16) -> (Vec<(Duration, Disturbance)>, Duration) {
     let mut all = Vec::new();
     let mut at = Duration::ZERO;
     let ms = |prng: &mut Prng, most: u64| Duration::from_nanos(prng.below(most * 1_000_000));
+    let clear = Weather {
+        rx: Faults {
+            hole_above,
+            ..Faults::default()
+        },
+        tx: Faults::default(),
+    };
+    for end in [End::Left, End::Right] {
+        all.push((at, Disturbance::Weather(end, clear)));
+    }
     for _ in 0..prng.between(1, 8) {
         let end = prng.pick(&[End::Left, End::Right]);
         match prng.below(8) {
@@ -108,7 +125,10 @@ fn weather(prng: &mut Prng) -> (Vec<(Duration, Disturbance)>, Duration) {
             }
             3 => all.push((at, Disturbance::Stall(end, ms(prng, 5_000)))),
             _ => {
-                let rx = faults(prng);
+                let rx = Faults {
+                    hole_above,
+                    ..faults(prng)
+                };
                 let tx = Faults {
                     corrupt: 0.0,
                     ..faults(prng)
@@ -119,7 +139,7 @@ fn weather(prng: &mut Prng) -> (Vec<(Duration, Disturbance)>, Duration) {
         at = at + ms(prng, 3_000);
     }
     for end in [End::Left, End::Right] {
-        all.push((at, Disturbance::Weather(end, Weather::default())));
+        all.push((at, Disturbance::Weather(end, clear)));
     }
     (all, at)
 }

@@ -84,6 +84,7 @@ impl Setup {
 }
 
 const STORM: Faults = Faults {
+    hole_above: 0,
     loss: 0.1,
     duplicate: 0.1,
     reorder: 0.1,
@@ -457,4 +458,22 @@ fn marks_and_wiped_fields_are_counted_and_change_nothing_else() {
     assert_eq!((counts.marked, counts.bleached), (marked, 0));
     let (marked, wiped, counts) = run(with(0.1, 1.0));
     assert_eq!((marked, wiped, counts.bleached), (0, 1000, 1000), "all is wiped");
+}
+
+#[test]
+fn a_black_hole_swallows_what_is_large_and_nothing_else() {
+    let hole = Faults {
+        hole_above: 49,
+        ..Faults::default()
+    };
+    let mut narrow = setup(1, Faults::default(), hole);
+    let [_, arrived] = narrow.exchange(20);
+    assert_eq!(arrived.len(), 0, "packets of 50 bytes");
+    assert_eq!(narrow.left.stats().tx.lost, 20, "are lost, and counted");
+    let wide = Faults {
+        hole_above: 50,
+        ..Faults::default()
+    };
+    let [_, arrived] = setup(1, Faults::default(), wide).exchange(20);
+    assert_eq!(arrived.len(), 20, "what just fits gets through");
 }

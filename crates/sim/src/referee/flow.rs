@@ -292,9 +292,10 @@ impl Sent {
         if let Some(iss) = self.iss {
             return Ok(iss);
         }
-        // What it sent first may have gone nowhere, its neighbour being unreachable.
+        // What it sent first may have gone nowhere, its neighbour being unreachable;
+        // and a keepalive has the number of the SYN.
         let distance = |iss: &SeqNum| iss.distance_to(seq);
-        let near = |iss: &SeqNum| (1..FAR).contains(&distance(iss));
+        let near = |iss: &SeqNum| (0..FAR).contains(&distance(iss));
         let candidates = self.candidates.iter().copied();
         match candidates.filter(near).min_by_key(distance) {
             Some(iss) => Ok(*self.iss.insert(iss)),
