@@ -173,7 +173,7 @@ impl<T: Talk> Service for Served<T> {
                 talk.counters_mut().idle_closed += 1;
                 talk.on_idle(desk, stack, now, conn);
             }
-            Event::Idle { .. } => {}
+            Event::Idle { .. } | Event::Urgent { .. } => {}
             Event::Closed { user, .. } => desk.forget(user),
         }
     }

@@ -206,7 +206,7 @@ impl Service for Bulk {
                 stack.close(now, conn);
                 self.lose(index);
             }
-            Event::Idle { .. } => {}
+            Event::Idle { .. } | Event::Urgent { .. } => {}
             Event::Closed { user, .. } => self.lose(user),
         }
     }

@@ -441,7 +441,7 @@ impl Service for LoadClient {
                 self.report.broken += 1;
                 self.lose(index);
             }
-            Event::Idle { .. } => {}
+            Event::Idle { .. } | Event::Urgent { .. } => {}
             Event::Closed { user, .. } => {
                 if self.sessions[user as usize].established {
                     self.report.broken += 1;

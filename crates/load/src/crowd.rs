@@ -471,7 +471,7 @@ impl Service for Crowd {
                 self.lose(Word(stack.user(conn)));
                 stack.close(now, conn);
             }
-            Event::Idle { .. } => {}
+            Event::Idle { .. } | Event::Urgent { .. } => {}
             Event::Closed { user, .. } => self.lose(Word(user)),
         }
     }

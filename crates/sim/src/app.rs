@@ -126,7 +126,7 @@ impl Service for App {
                 0 => Err(format!("{event:?} before it was opened")),
                 user => self.tasks.get(user as usize - 1).on_writable(),
             },
-            Event::Idle { .. } => return,
+            Event::Idle { .. } | Event::Urgent { .. } => return,
             Event::Closed { reason, user, .. } => match user {
                 0 => Err(format!("{event:?} before it was opened")),
                 user => {

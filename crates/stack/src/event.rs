@@ -32,6 +32,12 @@ pub enum Event {
         /// Which connection.
         conn: ConnId,
     },
+    /// The peer has marked data that was not read yet as urgent:
+    /// [`crate::Stack::urgent_mark`] says where it ends. It is read like any other.
+    Urgent {
+        /// Which connection.
+        conn: ConnId,
+    },
     /// Nothing has moved, either way, for [`crate::StackConfig::idle_timeout`].
     /// Said again after each further such time.
     Idle {

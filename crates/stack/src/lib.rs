@@ -49,6 +49,7 @@ mod sweep;
 mod syn_ack;
 mod time_wait;
 mod timer_wheel;
+mod urgent;
 
 pub use config::{ConfigError, CookiePolicy, Share, StackConfig};
 pub use counters::Counters;

@@ -259,6 +259,7 @@ impl Stack {
                 }
                 crore_tcp::Event::Readable if heard => return Some(Event::Readable { conn }),
                 crore_tcp::Event::Writable if heard => return Some(Event::Writable { conn }),
+                crore_tcp::Event::Urgent if heard => return Some(Event::Urgent { conn }),
                 crore_tcp::Event::PeerClosed if heard => return Some(Event::PeerClosed { conn }),
                 // Not known yet (still in its handshake), or given back.
                 _ => {}
@@ -347,7 +348,7 @@ impl Stack {
     }
 
     #[inline]
-    fn write_by(
+    pub(crate) fn write_by(
         &mut self,
         conn: ConnId,
         write: impl FnOnce(&mut Connection) -> Result<usize, WriteError>,

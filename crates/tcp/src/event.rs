@@ -12,6 +12,9 @@ pub enum Event {
     Writable,
     /// The peer has finished sending; what it sent before can still be read.
     PeerClosed,
+    /// The peer has marked data that was not read yet as urgent: see
+    /// [`crate::Connection::urgent_mark`].
+    Urgent,
     /// What was written before a close that lingers has arrived, our FIN too: the
     /// application need not wait any longer. Only [`Event::Closed`] follows.
     Flushed,
@@ -104,7 +107,8 @@ impl PendingEvents {
     pub(crate) const READABLE: u8 = 2;
     pub(crate) const WRITABLE: u8 = 4;
     pub(crate) const PEER_CLOSED: u8 = 8;
-    const CLOSED: u8 = 16;
+    pub(crate) const URGENT: u8 = 16;
+    const CLOSED: u8 = 32;
 
     pub(crate) const fn add(&mut self, bit: u8) {
         self.bits |= bit;
@@ -145,6 +149,7 @@ impl PendingEvents {
             Self::READABLE => Some(Event::Readable),
             Self::WRITABLE => Some(Event::Writable),
             Self::PEER_CLOSED => Some(Event::PeerClosed),
+            Self::URGENT => Some(Event::Urgent),
             _ => self.reason.map(Event::Closed),
         }
     }

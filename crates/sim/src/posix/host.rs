@@ -355,7 +355,7 @@ impl Host {
                     socket.wakes += 1;
                 }
             }
-            Event::Idle { .. } => {}
+            Event::Idle { .. } | Event::Urgent { .. } => {}
             Event::Closed { reason, user, .. } => {
                 if let Some(socket) = self.sockets.get_mut(&SocketId(user)) {
                     socket.on_closed(reason);

@@ -27,6 +27,7 @@ mod pick;
 mod segment_arrives;
 mod timers;
 mod transmit;
+mod urgent;
 
 use std::rc::Rc;
 
@@ -57,6 +58,7 @@ use owed::Owed;
 use patience::Stall;
 use timers::Timer;
 pub use transmit::Plan;
+use urgent::Urgent;
 
 /// Bytes that the timestamps option takes in a header, with its padding.
 const TIMESTAMPS_LEN: u32 = 12;
@@ -110,7 +112,8 @@ pub struct Connection {
     recovery: LossRecovery,
     path: Path,
     pub(crate) path_mtu: PathMtu,
-    /// None for all but a few.
+    /// None for all but a few, as the next one is.
+    urgent: Option<Box<Urgent>>,
     fast_open: Option<Box<FastOpen>>,
     counts: Counts,
     pub(crate) config: Rc<Config>,
@@ -188,6 +191,7 @@ impl Connection {
             recovery: LossRecovery::new(iss),
             path,
             path_mtu: PathMtu::new(now, 0, 0),
+            urgent: None,
             fast_open: None,
             counts: Counts::default(),
             config,

@@ -175,7 +175,8 @@ impl Connection {
         // the peer ever had. Else more room is waited for (if nothing is in
         // flight, with a timer: `is_stuck`).
         let goes = len == room
-            || (all && (fin || (!self.corked && (self.nodelay || snd.una == snd.nxt))))
+            || (all
+                && (fin || (!self.corked && (self.nodelay || snd.una == snd.nxt || self.sends_urgent()))))
             || (len == window && u64::from(len) * 2 >= u64::from(snd.max_wnd));
         goes.then_some(Pick {
             seq: snd.nxt,

@@ -107,11 +107,14 @@ impl Connection {
         if self.ecn.on_segment(seg, !payload.is_empty(), data_waits) {
             self.owed.add(Owed::ACK);
         }
+        if flags.contains(Flags::URG) {
+            self.on_urgent(seg, seq);
+        }
         if len == 0 {
             return None;
         }
         //= rfc9293#section-3.8.5 (MUST)
-        // Urgent data is data: it is delivered in line, and the pointer ignored.
+        // Urgent data is data: it is delivered in line.
         let dropped = self.on_text(now, seq, flags.has_fin(), payload);
         self.fit_receive_buffer(now, seg);
         dropped

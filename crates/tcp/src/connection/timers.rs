@@ -264,6 +264,7 @@ impl Connection {
             && self.recovery.is_silent()
             && self.keepalives == 0
             && self.linger_until.is_none()
+            && (self.urgent.is_none() || !self.awaits_urgent())
     }
 
     /// Since when it has been as it is: the wait's beginning, or the peer's last word.

@@ -367,6 +367,13 @@ impl Connection {
         {
             plan.segment.options.sack = self.rcv.sack_blocks();
         }
+        if self.urgent.is_some()
+            && let Some(Plan { segment, .. }) = &mut plan
+            && let Some((flag, pointer)) = self.urgent_pointer(segment.seq)
+        {
+            segment.flags |= flag;
+            segment.urgent = pointer;
+        }
         plan
     }
 

@@ -21,4 +21,5 @@ mod patience;
 mod states;
 
 mod transfers;
+mod urgent;
 mod windows;

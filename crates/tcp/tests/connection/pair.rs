@@ -127,7 +127,8 @@ impl End {
                 "nothing follows Closed, not {event:?}"
             );
             assert!(
-                matches!(event, Event::Readable | Event::Writable) || !self.events.contains(&event),
+                matches!(event, Event::Readable | Event::Writable | Event::Urgent)
+                    || !self.events.contains(&event),
                 "{event:?} came twice"
             );
             self.events.push(event);

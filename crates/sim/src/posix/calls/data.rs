@@ -191,7 +191,7 @@ impl Host {
         };
         let may_not = flags & libc::MSG_DONTWAIT != 0 || self.is_nonblocking(fd);
         let socket = self.sockets.get_mut(&id)?;
-        if flags & (libc::MSG_OOB | libc::MSG_FASTOPEN) != 0 {
+        if flags & libc::MSG_FASTOPEN != 0 {
             return Some(fail(libc::EOPNOTSUPP));
         }
         let timeout = limit(socket.options.send_timeout);
@@ -214,7 +214,12 @@ impl Host {
             self.tell(conn, TcpOption::Cork(corked));
         }
         let rest = data.get(progress.sent..).unwrap_or_default();
-        let written = self.stack.write(conn, rest).map_err(|_| Errno(libc::EPIPE));
+        let written = if flags & libc::MSG_OOB != 0 {
+            self.stack.write_urgent(conn, rest)
+        } else {
+            self.stack.write(conn, rest)
+        };
+        let written = written.map_err(|_| Errno(libc::EPIPE));
         match written {
             Ok(written) => progress.sent += written,
             Err(errno) => return Some(cut_short(progress).unwrap_or(Err(errno))),

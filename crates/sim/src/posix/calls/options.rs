@@ -332,7 +332,7 @@ impl Host {
             FIONREAD => conn.map_or(0, |conn| self.stack.readable(conn) as i32),
             TIOCOUTQ => stats.send_queued as i32,
             SIOCOUTQNSD => stats.unsent as i32,
-            SIOCATMARK => 0,
+            SIOCATMARK => i32::from(conn.is_some_and(|conn| self.stack.urgent_mark(conn) == Some(0))),
             _ => return fail(libc::ENOTTY),
         };
         Ok((0, Output::Int(number)))
