@@ -133,6 +133,7 @@ pub enum StackPlan {
 
 /// Something done to the world from outside.
 #[derive(Clone, Copy, PartialEq, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is a handful of them in a world")]
 pub enum Disturbance {
     /// The link goes down (true) or up.
     Down(bool),
