@@ -62,17 +62,13 @@ impl Stack {
             return None;
         }
         let tuple = self.slots.tuple(slot)?;
-        let mut conn = Connection::wake(
-            self.tcp.of(slot),
-            &parked,
-            self.isn.ts_offset(&tuple),
-            self.path_to(tuple.remote_addr),
-            released,
-        );
-        if let Some(at) = sweep::last_probed(self.tcp.of(slot), now, parked.heard_at()) {
-            conn.assume_heard(at);
-        }
+        let ts_offset = self.isn.ts_offset(&tuple);
+        let path = self.path_to(tuple.remote_addr);
+        let conn = Connection::wake(self.tcp.of(slot), &parked, ts_offset, path, released);
         let mut active = self.make_active(slot, conn, tuple, None);
+        if let Some(at) = sweep::last_probed(self.tcp.of(slot), now, parked.heard_at()) {
+            active.conn.assume_heard(at);
+        }
         active.moved_at = parked.heard_at();
         if let Some(sent) = self.challenges.take(now, slot) {
             active.conn.resume_challenges(sent);

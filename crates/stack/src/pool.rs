@@ -121,21 +121,17 @@ impl Pool {
     pub(crate) fn insert(&mut self, active: Active) -> u32 {
         debug_assert!(!self.is_full(), "asked before");
         self.used += 1;
-        let cell = Cell::Used(active);
-        match self.cells.get_mut(self.free as usize) {
-            Some(place) => {
-                let index = self.free;
-                if let Cell::Free { next } = *place {
-                    self.free = next;
-                }
-                *place = cell;
-                index
-            }
-            None => {
-                self.cells.push(cell);
-                self.cells.len() as u32 - 1
-            }
+        // Moved once, straight to its place: it is large.
+        if let Some(place) = self.cells.get_mut(self.free as usize)
+            && let Cell::Free { next } = *place
+        {
+            let index = self.free;
+            self.free = next;
+            *place = Cell::Used(active);
+            return index;
         }
+        self.cells.push(Cell::Used(active));
+        self.cells.len() as u32 - 1
     }
 
     pub(crate) fn remove(&mut self, index: u32) -> Option<Active> {
