@@ -273,13 +273,6 @@ fn a_swarm_of_faults_harms_nothing_and_what_is_left_of_it_ends() {
     assert!(total(&reports, |r| r.bytes) > 10_000_000, "and much got through");
 }
 
-/// A time-out that F-RTO had found to be right, and that brought one segment
-/// forward each minute: the two new ones filled the window for ever.
-#[test]
-fn swarm_70_a_right_time_out_is_followed_by_what_was_lost() {
-    play(Kind::Swarm, 70..71);
-}
-
 #[test]
 fn seeds_that_nobody_has_run_before() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
