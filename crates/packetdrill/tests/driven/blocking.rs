@@ -37,24 +37,8 @@ impl<T: Send + 'static> Blocked<T> {
         Self { thread, id }
     }
 
-    /// Waits until it sleeps, in the way in which the tool finds out.
     fn falls_asleep(&self) {
-        let id = self.id.recv().expect("it says who it is");
-        let stat = format!("/proc/self/task/{id}/stat");
-        for _ in 0..2_000 {
-            let text = std::fs::read_to_string(&stat).expect("it lives");
-            let state = text
-                .rsplit(')')
-                .next()
-                .unwrap_or_default()
-                .trim_start()
-                .to_owned();
-            if state.starts_with('S') {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        panic!("it does not sleep");
+        falls_asleep(&self.id);
     }
 
     fn ends(self) -> (T, i64) {
@@ -64,6 +48,22 @@ impl<T: Send + 'static> Blocked<T> {
     fn is_over(&self) -> bool {
         self.thread.is_finished()
     }
+}
+
+/// Waits until the thread that says who it is sleeps, in the way in which the
+/// tool finds out.
+fn falls_asleep(id: &Receiver<i32>) {
+    let id = id.recv().expect("it says who it is");
+    let stat = format!("/proc/self/task/{id}/stat");
+    for _ in 0..2_000 {
+        let text = std::fs::read_to_string(&stat).expect("it lives");
+        let state = text.rsplit(')').next().unwrap_or_default();
+        if state.trim_start().starts_with('S') {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("it does not sleep");
 }
 
 fn listening(library: &Library) -> (i32, SocketAddr, SocketAddr) {
@@ -220,11 +220,15 @@ fn a_call_with_a_time_out_takes_it_when_nobody_else_moves_time() {
 fn the_end_wakes_those_who_sleep() {
     let library = Library::start(FLAGS);
     let (fd, ..) = listening(&library);
+    let (tell, id) = channel();
     let accepts = std::thread::spawn(move || {
+        // SAFETY: asks for a number.
+        tell.send(unsafe { libc::gettid() })
+            .expect("somebody wants to know");
         let outcome = library.accept(fd).0;
         (outcome, errno())
     });
-    std::thread::sleep(Duration::from_millis(200));
+    falls_asleep(&id);
     library.free();
     assert_eq!(accepts.join().expect("it returns"), (-1, libc::EINTR), "given up");
 }
