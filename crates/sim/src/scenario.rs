@@ -221,15 +221,10 @@ impl Scenario {
             _ if tiny => prng.between(1, 3),
             _ => prng.between(1, 8),
         };
-        let mut connections: Vec<_> = (0..count as usize)
+        let connections = (0..count as usize)
             .map(|index| draw::connection(prng, kind, index, size, tiny))
             .collect();
-        connections.sort_by_key(|plan| plan.opens_after);
-        for (index, plan) in connections.iter_mut().enumerate() {
-            plan.index = index;
-            plan.ipv6 &= scenario.link.mtu >= 1280;
-        }
-        scenario.connections = connections.into();
+        scenario.set_connections(connections);
         if kind == Kind::SequenceWrap {
             let first = &scenario.connections[0];
             let sizes = [first.left.send, first.right.send];
@@ -238,6 +233,17 @@ impl Scenario {
             }
         }
         scenario
+    }
+
+    /// Takes the connections in the order of their opening; none runs over IPv6
+    /// where the line is too narrow for that.
+    pub(crate) fn set_connections(&mut self, mut connections: Vec<ConnPlan>) {
+        connections.sort_by_key(|plan| plan.opens_after);
+        for (index, plan) in connections.iter_mut().enumerate() {
+            plan.index = index;
+            plan.ipv6 &= self.link.mtu >= 1280;
+        }
+        self.connections = connections.into();
     }
 
     /// The least eventful scenario: one connection from the left over a plain

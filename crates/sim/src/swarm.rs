@@ -73,19 +73,14 @@ pub(crate) fn scenario(seed: u64) -> Scenario {
         ends_within: Some(calm_after + PATIENCE),
     };
     let size = scenario.largest_transfer(true);
-    let mut connections: Vec<_> = (0..prng.between(1, 8) as usize)
+    let connections = (0..prng.between(1, 8) as usize)
         .map(|index| {
             let manner = prng.pick(&MANNERS);
             let slow = tiny || manner == Kind::TinyWindows;
             draw::connection(prng, manner, index, size, slow)
         })
         .collect();
-    connections.sort_by_key(|plan| plan.opens_after);
-    for (index, plan) in connections.iter_mut().enumerate() {
-        plan.index = index;
-        plan.ipv6 &= scenario.link.mtu >= 1280;
-    }
-    scenario.connections = connections.into();
+    scenario.set_connections(connections);
     draw::marks(prng, &mut scenario);
     scenario
 }
