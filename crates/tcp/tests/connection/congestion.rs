@@ -44,6 +44,7 @@ fn a_long_fat_path_is_filled() {
     way.run(MS(10_000));
     let delivered = way.measure(MS(20_000))[0];
     let most = LONG.rate * 20 * 1448 / 1514;
+    // It is 92; 95 was hoped for, and what takes the rest is not known.
     assert!(
         delivered * 100 >= most * 90,
         "{} per cent of what the line carries",
@@ -97,6 +98,8 @@ fn two_flows_come_to_equal_shares() {
     let shares = way.measure(MS(30_000));
     assert!(fairness(&shares) > 0.95, "{shares:?}");
     let most = SHORT.rate * 30;
+    // Of the line's bytes 95 in a hundred can be text; the two had 84, before losses
+    // were found by time.
     assert!(
         shares.iter().sum::<u64>() * 100 > most * 80,
         "{shares:?} of {most}"
@@ -224,6 +227,9 @@ fn paced_flows_never_stall() {
             assert!(sim.run_until(MS(60_000), |sim| sim.flows[flow].received == bytes));
             sim.now.since(begin).as_secs_f64()
         });
+        // Within a tenth everywhere but on the long path, where 20 MB take 3.9 s paced
+        // and 3.0 s in bursts: probably slow start, which has no limit for an
+        // acknowledgment where it is paced, and overshoots.
         assert!(
             took[1] < took[0] * 1.5 + 0.01,
             "{way:?}: {took:?} s without and with"
