@@ -352,8 +352,8 @@ section! {
         max_neighbors: u32 = 4096, "entries", Whole(1, 1_048_576);
         /// Received data that all connections hold together.
         receive_budget_bytes: u64 = 1_073_741_824, "bytes", Whole(65_536, 1_099_511_627_776);
-        /// Resets sent for segments that belong to no connection.
-        resets_per_second: u32 = 10_000, "a second", Whole(0, 10_000_000);
+        /// Resets sent for segments that belong to no connection. They are divided among up to 1,024 parts of the addresses, drawn anew each second, so that nobody learns of others by counting his own.
+        resets_per_second: u32 = 100_000, "a second", Whole(0, 10_000_000);
         /// Answers to ping.
         echo_replies_per_second: u32 = 10_000, "a second", Whole(0, 10_000_000);
         /// ICMP errors about packets that nobody here can use.

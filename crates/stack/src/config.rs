@@ -55,7 +55,8 @@ pub struct StackConfig {
     /// Bytes of received data that connections may hold together, in order and
     /// out of order. Default 1 GiB.
     pub receive_budget: u64,
-    /// Resets a second sent for segments that hit no connection. Default 10,000.
+    /// Resets a second sent for segments that hit no connection, to each network
+    /// but a part of them. Default 100,000.
     pub resets_per_second: u32,
     /// ICMP echo replies a second. Default 10,000.
     pub echo_replies_per_second: u32,
@@ -120,7 +121,7 @@ impl Default for StackConfig {
             fast_open_secret: None,
             max_neighbors: 4_096,
             receive_budget: 1 << 30,
-            resets_per_second: 10_000,
+            resets_per_second: 100_000,
             echo_replies_per_second: 10_000,
             icmp_errors_per_second: 1_000,
             fragments: FragmentLimits {

@@ -367,7 +367,7 @@ impl Stack {
 
     /// Owes a reset for a segment, if there is to be one; whether the limit allowed it.
     pub(crate) fn owe_reset(&mut self, now: Instant, pending: &Pending) -> bool {
-        if !self.reset_limit.allow(now) {
+        if !self.reset_limit.allow(now, pending.tuple.remote_addr) {
             return false;
         }
         if let Some(reset) = reset_for(&pending.segment, pending.payload.len()) {

@@ -41,6 +41,7 @@ mod profiles;
 mod rate_limit;
 mod reassembly;
 mod record;
+mod reset_limit;
 mod route;
 mod slots;
 mod socket;

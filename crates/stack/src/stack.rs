@@ -24,6 +24,7 @@ use crate::profiles::{ProfileId, Profiles};
 use crate::rate_limit::RateLimit;
 use crate::reassembly::Reassembler;
 use crate::record::Record;
+use crate::reset_limit::ResetLimit;
 use crate::route::Routes;
 use crate::slots::Slots;
 use crate::sweep::Sweep;
@@ -75,7 +76,7 @@ pub struct Stack {
     pub(crate) fast_open: FastOpen,
     /// Data frames sent for which the others have not had their share.
     pub(crate) unshared: usize,
-    pub(crate) reset_limit: RateLimit,
+    pub(crate) reset_limit: ResetLimit,
     pub(crate) echo_limit: RateLimit,
     pub(crate) challenges: ChallengeTable,
     /// Connections that their application has given up and that still have
@@ -160,7 +161,7 @@ impl Stack {
             ),
             cookies: Cookies::new(config.syn_cookies, derive_key(key, Purpose::Cookies)),
             unshared: 0,
-            reset_limit: RateLimit::new(config.resets_per_second),
+            reset_limit: ResetLimit::new(config.resets_per_second, derive_key(key, Purpose::Resets)),
             echo_limit: RateLimit::new(config.echo_replies_per_second),
             challenges: ChallengeTable::new(config.max_connections),
             orphans: 0,
@@ -410,6 +411,7 @@ enum Purpose {
     FragmentIds = 7,
     Paths = 8,
     FastOpen = 9,
+    Resets = 10,
 }
 
 /// A key of its own for each purpose, so that what shows on the wire of one

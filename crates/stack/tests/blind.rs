@@ -15,7 +15,10 @@ const PARKING: [Option<Duration>; 3] = [Some(Duration::ZERO), Some(Duration::fro
 /// Two peers at the stranger's, 10.0.0.7 and 10.0.0.8, with a connection each;
 /// what each of them says next in order.
 fn two_peers(parking: Option<Duration>) -> (World, Stranger, [Segment; 2]) {
-    let mut world = World::new(false, |c| c.park_after = parking);
+    let mut world = World::new(false, |c| {
+        c.park_after = parking;
+        c.resets_per_second = 4_096;
+    });
     world
         .server
         .stack
@@ -122,6 +125,59 @@ fn a_connection_can_not_be_observed_through_another_ones_challenges() {
         assert_eq!(observe(Some(4_008)), quiet, "{parking:?}: the guess was right");
         assert_eq!(observe(Some(4_009)), quiet, "{parking:?}: the guess was wrong");
     }
+}
+
+//= rfc5961#section-7 (SHOULD)
+/// Protects a connection from being found by what is left for others: a forged
+/// segment that hits none costs a reset, and one that hits does not, which whoever
+/// counts the resets to itself must not see.
+#[test]
+fn a_connection_can_not_be_observed_through_resets_for_segments_of_none() {
+    let observe = |forged: Option<u16>| {
+        let (mut world, stranger, [own, other]) = two_peers(None);
+        let ask = |world: &mut World, host: u8, known: &Segment, port: u16, count: u32| {
+            for n in 0..count {
+                let guess = Segment {
+                    src_port: port,
+                    seq: known.seq + 70_000 + n,
+                    ..*known
+                };
+                stranger.send(world.now, host, &guess, b"");
+                if n % 10 == 9 {
+                    world.run(Duration::from_millis(1));
+                }
+            }
+            world.run(Duration::from_millis(1));
+            let is_reset = |s: &&Segment| s.flags.has_rst() && s.dst_port == port;
+            stranger.seen().iter().filter(is_reset).count()
+        };
+        let mut resets = Vec::new();
+        let mut hers = 0;
+        for _ in 0..20 {
+            world.run(Duration::from_millis(169));
+            if let Some(port) = forged {
+                hers += ask(&mut world, 8, &other, port, 300);
+            } else {
+                world.run(Duration::from_millis(31));
+            }
+            resets.push(ask(&mut world, 7, &own, 5_000, 1_000));
+        }
+        (resets, hers)
+    };
+    let (quiet, _) = observe(None);
+    assert!(
+        quiet.iter().any(|&n| n > 0) && quiet.iter().any(|&n| n < 1_000),
+        "a limit is reached: {quiet:?}"
+    );
+    let (hit, hers) = observe(Some(4_008));
+    assert_eq!(hers, 0, "the guess was right");
+    assert_eq!(hit, quiet, "the guess was right");
+    let (missed, hers) = observe(Some(4_010));
+    assert_eq!(missed, quiet, "the guess was wrong");
+    assert!(
+        (6 * 32..=8 * 32).contains(&hers),
+        "all that there was for it: {hers}"
+    );
 }
 
 /// A handshake that was begun by the stranger at 10.0.0.7.
