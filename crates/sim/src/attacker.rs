@@ -88,9 +88,10 @@ impl Attacker {
                 forged.flags = Flags::RST | Flags::ACK;
                 forged.seq = anywhere;
             }
-            // In answer to a SYN, any SYN is believed: a simultaneous open has
-            // nothing else to go by.
-            2 if segment.flags.has_syn() => return None,
+            // While a connection is being opened any SYN is believed: a simultaneous
+            // open has nothing else to go by. What is sent then is a SYN, or the
+            // reset that answers a wrong acknowledgment.
+            2 if segment.flags.intersects(Flags::SYN | Flags::RST) => return None,
             2 => {
                 forged.flags = Flags::SYN;
                 forged.seq = anywhere;

@@ -152,8 +152,11 @@ fn judge(scenario: &Scenario, world: &World) -> Result<(), String> {
     for end in [End::Left, End::Right] {
         let host = world.host(end);
         if scenario.must_succeed {
-            host.tasks()
-                .verdict(world.host(end.other()).tasks(), may_be_unreachable)?;
+            host.tasks().verdict(
+                world.host(end.other()).tasks(),
+                may_be_unreachable,
+                scenario.attacked,
+            )?;
         }
         // A forged SYN opens a connection that its supposed sender then refuses.
         let judged = scenario.must_succeed && !scenario.attacked;

@@ -98,16 +98,21 @@ impl Tasks {
 
     /// What is wrong with the ends that the tasks came to, judged by their
     /// plans. `may_be_unreachable` says whether a host gave its neighbour up at
-    /// times, so that handshakes may have failed.
-    pub fn verdict(&self, peer: &Self, may_be_unreachable: bool) -> Result<(), String> {
+    /// times, so that handshakes may have failed; `attacked`, whether somebody
+    /// forges SYNs.
+    pub fn verdict(&self, peer: &Self, may_be_unreachable: bool, attacked: bool) -> Result<(), String> {
         use crore_tcp::CloseReason::{Aborted, Finished, Refused, ResetByPeer};
         for ((task, other), plan) in self.tasks.iter().zip(&peer.tasks).zip(&*self.plans) {
             if may_be_unreachable && !(task.was_opened() && other.was_opened()) {
                 continue;
             }
             let regular = matches!(task.end(), Some(TaskEnd::GaveBack | TaskEnd::Closed(Finished)));
+            // A SYN with a newer number ends the peer's TIME-WAIT, whoever sent it
+            // (RFC 9293 section 3.10.7.4); our FIN again then meets nobody.
+            let missed_the_last_ack =
+                attacked && task.has_finished() && matches!(task.end(), Some(TaskEnd::Closed(ResetByPeer)));
             let fine = if plan.is_clean() {
-                regular && task.is_complete()
+                (regular || missed_the_last_ack) && task.is_complete()
             } else {
                 let cut_off = matches!(
                     task.end(),

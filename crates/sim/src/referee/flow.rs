@@ -66,7 +66,7 @@ struct Received {
 /// How much an end repeats itself.
 #[derive(Default)]
 struct Chatter {
-    last: Option<(SeqNum, SeqNum, u16)>,
+    last: Option<(SeqNum, SeqNum, u16, Flags)>,
     /// Segments that came since and may each be answered: with text, or with
     /// another acknowledgment or window.
     news: u32,
@@ -306,11 +306,15 @@ impl Sent {
 
 impl Chatter {
     fn judge(&mut self, now: Instant, seg: &Segment, len: usize) -> Result<(), String> {
-        let says = (seg.seq, seg.ack, seg.window);
+        // The flags count marks (RFC 9768): another count is something new.
+        let says = (seg.seq, seg.ack, seg.window, seg.flags);
         let plain = len == 0 && !seg.flags.intersects(Flags::SYN | Flags::FIN);
         let repeats = plain && self.last == Some(says) && self.news == 0;
         self.last = Some(says);
-        self.news = self.news.saturating_sub(1);
+        if plain {
+            // Text is sent for its own sake: what came stays to be answered.
+            self.news = self.news.saturating_sub(1);
+        }
         if now.since(self.since) > SPAN {
             self.since = now;
             self.repeats = 0;

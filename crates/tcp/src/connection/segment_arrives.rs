@@ -104,19 +104,22 @@ impl Connection {
             return dropped;
         }
         let data_waits = self.owed.ack_at().is_some();
-        if self.ecn.on_segment(seg, !payload.is_empty(), data_waits) {
-            self.owed.add(Owed::ACK);
-        }
+        let tells_marks = self.ecn.on_segment(seg, !payload.is_empty(), data_waits);
         if flags.contains(Flags::URG) {
             self.on_urgent(seg, seq);
         }
-        if len == 0 {
-            return None;
+        let mut dropped = None;
+        if len > 0 {
+            //= rfc9293#section-3.8.5 (MUST)
+            // Urgent data is data: it is delivered in line.
+            dropped = self.on_text(now, seq, flags.has_fin(), payload);
+            self.fit_receive_buffer(now, seg);
         }
-        //= rfc9293#section-3.8.5 (MUST)
-        // Urgent data is data: it is delivered in line.
-        let dropped = self.on_text(now, seq, flags.has_fin(), payload);
-        self.fit_receive_buffer(now, seg);
+        // Behind the text, whose own acknowledgment tells it as well: a second one
+        // would pass for a duplicate.
+        if tells_marks && self.state != State::Closed {
+            self.owed.add(Owed::ACK);
+        }
         dropped
     }
 

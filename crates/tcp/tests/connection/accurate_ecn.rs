@@ -224,6 +224,18 @@ fn marks_are_counted_on_data_and_on_bare_acks_but_not_outside_of_the_window() {
     assert_eq!(lone.conn.stats().ce_received, 4);
 }
 
+/// Two acknowledgments for one segment would pass for a duplicate of the first:
+/// three of them are a loss.
+#[test]
+fn a_mark_on_what_lies_beyond_a_hole_earns_no_second_acknowledgment() {
+    let mut lone = established();
+    for (n, ecn) in [Ecn::Ce, Ecn::Ect0, Ecn::Ce].into_iter().enumerate() {
+        let seq = 100 + 10 * n as u32;
+        lone.recv(&marked(ACK | ace(5), seq, ecn), b"0123456789");
+        assert_eq!(sent(&mut lone).len(), 1, "segment {n}");
+    }
+}
+
 #[test]
 fn a_count_that_rises_reduces_once_a_window_and_no_cwr_is_sent() {
     let mut lone = established();

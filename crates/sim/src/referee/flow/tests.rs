@@ -151,6 +151,26 @@ fn saying_the_same_without_end_is_a_foul() {
         flow.on_sent(at(ms), &ours(1, 1, 2_000), &[])
             .expect("each answers a segment");
     }
+    let mut flow = open();
+    for count in 0..200 {
+        let told = if count % 2 == 0 { Flags::ECE } else { Flags::CWR };
+        let tells = Segment {
+            flags: Flags::ACK | told,
+            ..ours(1, 1, 2_000)
+        };
+        flow.on_sent(at(3), &tells, &[])
+            .expect("each tells of another mark");
+    }
+    let mut flow = open();
+    (0..150).for_each(|_| flow.on_received(&theirs(101, 1, 1_000), 100));
+    for n in 0..100 {
+        flow.on_sent(at(3), &ours(1 + n, 1, 2_000), &text(n.into(), 1))
+            .expect("text of its own answers none of them");
+    }
+    for _ in 0..150 {
+        flow.on_sent(at(3), &ours(101, 1, 2_000), &[])
+            .expect("each answers a segment");
+    }
 }
 
 #[test]
