@@ -97,6 +97,10 @@ pub(crate) struct Summary {
     ecn_agreed: u64,
     ce_in: u64,
     ece_in: u64,
+    /// Datagrams put together from fragments, and how often a router was believed that
+    /// the path bears less than was thought.
+    reassembled: u64,
+    path_mtu_learnt: u64,
     tx_dry: u64,
     drops: BTreeMap<&'static str, u64>,
     hints: Vec<String>,
@@ -182,6 +186,8 @@ impl Summary {
             ecn_agreed: counters.ecn_agreed,
             ce_in: counters.ce_in,
             ece_in: counters.ece_in,
+            reassembled: counters.reassembled,
+            path_mtu_learnt: counters.path_mtu_learnt,
             tx_dry: counters.tx_dry,
             drops: named(&counters.drops),
             hints,

@@ -49,6 +49,8 @@ pub struct Counters {
     pub control_out: u64,
     /// Datagrams put together from fragments.
     pub reassembled: u64,
+    /// How often a router was believed that the path bears less than was thought.
+    pub path_mtu_learnt: u64,
     /// How often a transmit buffer was wanted and not to be had; what was to be
     /// sent is sent later.
     pub tx_dry: u64,
@@ -122,6 +124,7 @@ impl Counters {
             control_in,
             control_out,
             reassembled,
+            path_mtu_learnt,
             tx_dry,
             cookies_sent,
             cookies_accepted,
@@ -160,6 +163,7 @@ impl Counters {
         self.control_in += control_in;
         self.control_out += control_out;
         self.reassembled += reassembled;
+        self.path_mtu_learnt += path_mtu_learnt;
         self.tx_dry += tx_dry;
         self.cookies_sent += cookies_sent;
         self.cookies_accepted += cookies_accepted;

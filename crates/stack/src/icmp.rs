@@ -73,6 +73,7 @@ impl Stack {
         };
         let dst = active.tuple.remote_addr;
         if let Some(mss) = active.conn.path_limit() {
+            self.counters.path_mtu_learnt += 1;
             self.paths.learn(now, dst, mss.saturating_add(tcp_headers(dst)));
         }
     }

@@ -127,6 +127,7 @@ fn a_router_is_believed_and_what_it_said_serves_the_next_connection() {
             20_000,
             "all the same"
         );
+        assert_eq!(routed.world.client.stack.counters().path_mtu_learnt, 1, "counted");
         let next = routed.connect();
         assert_eq!(routed.mss(next), expected, "the next one begins so");
         routed.world.run(Duration::from_secs(601));
