@@ -21,6 +21,8 @@ pub(crate) const TAP_INTERFACE: &str = "crore0";
 const TAP_MAC: MacAddr = MacAddr([0x02, 0x00, 0x00, 0x77, 0x00, 0x02]);
 /// The largest IP packet where nobody says otherwise.
 const USUAL_MTU: u16 = 1500;
+/// Ethernet's header and check sequence.
+const ETHERNET: u16 = 14 + 4;
 
 /// What a driver that does not give back everything keeps at most when its port
 /// closes: a fill ring and a completion ring (af_xdp), or its rings (zero-copy memif).
@@ -197,6 +199,7 @@ fn describe(config: &Config) -> Wire {
             },
             id: wire.id,
             zero_copy: wire.zero_copy,
+            max_frame: mtu(config).saturating_add(ETHERNET),
             mac,
         },
         WireKind::Vhost => Wire::Vhost {

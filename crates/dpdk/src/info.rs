@@ -120,7 +120,7 @@ pub(crate) fn read(id: u16) -> Result<PortInfo, Error> {
         driver: text(raw.driver_name),
         mac: mac(id),
         mtu: of_interface.unwrap_or(mtu),
-        max_mtu: raw.max_mtu,
+        max_mtu: largest_mtu(&raw, &text(raw.driver_name)),
         link: link(id),
         numa_node: u32::try_from(node).ok(),
         interface,
@@ -134,6 +134,23 @@ pub(crate) fn read(id: u16) -> Result<PortInfo, Error> {
         rx_offload_bits: raw.rx_offload_capa,
         tx_offload_bits: raw.tx_offload_capa,
     })
+}
+
+/// ethdev holds an MTU against the longest frame that a driver names as well, and
+/// where drivers name no MTU that is all that it goes by.
+fn largest_mtu(raw: &dpdk_sys::rte_eth_dev_info, driver: &str) -> u16 {
+    const ETHERNET: u32 = 14 + 4;
+    // Wrong by their nature: memif carries what its buffers hold and always says 1518;
+    // af_packet and af_xdp are as their interface is.
+    if matches!(driver, "net_memif" | "net_af_packet" | "net_af_xdp") {
+        return raw.max_mtu;
+    }
+    let around = match raw.max_rx_pktlen.checked_sub(raw.max_mtu.into()) {
+        Some(around) if raw.max_mtu != u16::MAX => around,
+        _ => ETHERNET,
+    };
+    let of_frame = raw.max_rx_pktlen.saturating_sub(around);
+    u16::try_from(of_frame).unwrap_or(u16::MAX).min(raw.max_mtu)
 }
 
 pub(crate) fn raw(id: u16) -> Result<dpdk_sys::rte_eth_dev_info, Error> {
@@ -218,6 +235,25 @@ pub(crate) fn interface_mtu(name: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_largest_mtu_is_what_ethdev_will_take() {
+        for (driver, max_rx_pktlen, max_mtu, wanted) in [
+            ("net_tap", 1522, u16::MAX, 1504),
+            ("net_ring", u32::MAX, u16::MAX, u16::MAX),
+            ("net_ice", 9728, 9702, 9702),
+            ("net_memif", 1518, u16::MAX, u16::MAX),
+            ("net_af_packet", 1514, u16::MAX, u16::MAX),
+            ("net_odd", 0, u16::MAX, 0),
+        ] {
+            let raw = dpdk_sys::rte_eth_dev_info {
+                max_rx_pktlen,
+                max_mtu,
+                ..Default::default()
+            };
+            assert_eq!(largest_mtu(&raw, driver), wanted, "{driver}");
+        }
+    }
 
     #[test]
     fn the_mtu_of_an_interface_is_the_kernels() {

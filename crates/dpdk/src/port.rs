@@ -332,6 +332,12 @@ impl Setup<'_> {
         matches!(self.info.driver.as_str(), "net_af_packet" | "net_af_xdp")
     }
 
+    /// Whether the driver is to be told the MTU: memif's would refuse what it carries
+    /// (see [`PortInfo::max_mtu`]).
+    fn tells_mtu(&self) -> bool {
+        !self.borrows_interface() && self.info.driver != "net_memif"
+    }
+
     fn effective_mtu(&self) -> u16 {
         let of_interface = self.info.interface.as_deref().and_then(info::interface_mtu);
         match of_interface.and_then(|mtu| u16::try_from(mtu).ok()) {
@@ -373,7 +379,7 @@ impl Setup<'_> {
         if agreed.tx_tcp_checksum {
             conf.txmode.offloads |= d::CRORE_TX_OFFLOAD_TCP_CKSUM;
         }
-        if !self.borrows_interface() {
+        if self.tells_mtu() {
             conf.rxmode.mtu = self.config.mtu.into();
         }
         let rss_key = self.configure_with_rss(&conf);

@@ -80,6 +80,9 @@ pub enum Wire {
         /// and only with huge pages. The driver keeps what is in its rings (2,048 buffers)
         /// for good when the connection ends.
         zero_copy: bool,
+        /// The longest frame in bytes that one shared buffer holds. The client's word
+        /// counts; a longer frame takes several buffers.
+        max_frame: u16,
         /// The port's address; random without one.
         mac: Option<MacAddr>,
     },
@@ -177,8 +180,12 @@ impl Wire {
                 role,
                 id,
                 zero_copy,
+                max_frame,
                 mac,
-            } => ("net_memif", memif(socket, *role, *id, *zero_copy, *mac)?),
+            } => (
+                "net_memif",
+                memif(socket, *role, *id, *zero_copy, *max_frame, *mac)?,
+            ),
             Self::Vhost { path, queues, client } => {
                 let path = value("socket", path, SOCKET_MAX)?;
                 (
@@ -233,8 +240,9 @@ impl Wire {
     /// Bytes that each buffer of the port's pool has to hold
     /// ([`MempoolConfig::frame`](crate::MempoolConfig)), for frames of this IP MTU.
     pub fn buffer_frame(&self, mtu: u16) -> u16 {
-        // Ethernet header, a VLAN tag and the check sequence that some NICs keep.
-        let frame = mtu.saturating_add(14 + 4 + 4).max(2048);
+        // Ethernet header, a VLAN tag, the check sequence that some NICs keep, and the
+        // header that virtio counts as a part of the frame.
+        let frame = mtu.saturating_add(14 + 4 + 4 + 12).max(2048);
         match self {
             Self::AfPacket { max_frame, .. } => {
                 let slot = af_packet_slot(*max_frame)
@@ -242,6 +250,8 @@ impl Wire {
                     .and_then(|slot| u16::try_from(slot).ok());
                 frame.max(slot.unwrap_or(0))
             }
+            // So that the driver copies without looking for another buffer.
+            Self::Memif { max_frame, .. } => frame.max(memif_buffer(*max_frame)),
             _ => frame,
         }
     }
@@ -292,11 +302,21 @@ fn af_packet_slot(max_frame: u32) -> Result<u32, Error> {
     }
 }
 
+/// What the driver shares if nobody says otherwise.
+const MEMIF_BUFFER: u16 = 2048;
+
+/// Bytes of a shared buffer for frames of this length.
+fn memif_buffer(max_frame: u16) -> u16 {
+    let buffer = max_frame.max(MEMIF_BUFFER).checked_next_multiple_of(1024);
+    buffer.unwrap_or(max_frame)
+}
+
 fn memif(
     socket: &str,
     role: MemifRole,
     id: u32,
     zero_copy: bool,
+    max_frame: u16,
     mac: Option<MacAddr>,
 ) -> Result<String, Error> {
     let socket = value("socket", socket, SOCKET_MAX)?;
@@ -310,8 +330,12 @@ fn memif(
     } else {
         ""
     };
+    let buffer = match memif_buffer(max_frame) {
+        MEMIF_BUFFER => String::new(),
+        other => format!(",bsize={other}"),
+    };
     Ok(format!(
-        "role={role},id={id},socket={socket},socket-abstract=no,rsize=10{zero_copy}{}",
+        "role={role},id={id},socket={socket},socket-abstract=no,rsize=10{buffer}{zero_copy}{}",
         mac_argument(mac)
     ))
 }
@@ -373,9 +397,21 @@ mod tests {
                     role: MemifRole::Client,
                     id: 7,
                     zero_copy: true,
+                    max_frame: 1518,
                     mac: None,
                 },
                 "net_memif3,role=client,id=7,socket=/run/m.sock,socket-abstract=no,rsize=10,zero-copy=yes",
+            ),
+            (
+                Wire::Memif {
+                    socket: "/run/m.sock".into(),
+                    role: MemifRole::Server,
+                    id: 0,
+                    zero_copy: false,
+                    max_frame: 9018,
+                    mac: None,
+                },
+                "net_memif3,role=server,id=0,socket=/run/m.sock,socket-abstract=no,rsize=10,bsize=9216",
             ),
             (
                 Wire::Vhost {
@@ -403,6 +439,21 @@ mod tests {
             None,
             "rings are not EAL's to make"
         );
+    }
+
+    #[test]
+    fn a_buffer_takes_what_memif_shares_in_one_piece() {
+        for (max_frame, mtu, frame) in [(1518, 1500, 2048), (9018, 9000, 9216), (9018, 1500, 9216)] {
+            let wire = Wire::Memif {
+                socket: "/run/m.sock".into(),
+                role: MemifRole::Client,
+                id: 0,
+                zero_copy: false,
+                max_frame,
+                mac: None,
+            };
+            assert_eq!(wire.buffer_frame(mtu), frame, "frames of {max_frame}, MTU {mtu}");
+        }
     }
 
     #[test]

@@ -84,6 +84,7 @@ fn provoke(case: &str) -> Error {
                 role: crore_dpdk::MemifRole::Client,
                 id: 0,
                 zero_copy: false,
+                max_frame: 1518,
                 mac: None,
             };
             let vdev = vdev.vdev(0).expect("good arguments").expect("a vdev");

@@ -102,6 +102,7 @@ fn wire(case: &str, role: &str) -> Wire {
             },
             id: 0,
             zero_copy: case == "memif-zero-copy",
+            max_frame: 1518,
             mac: None,
         },
         "vhost" | "vhost-killed" if server => Wire::Vhost {
