@@ -1,6 +1,6 @@
 //! What a person meets first: the demonstration, the list of ports, and mistakes in a configuration.
 
-use crate::support::{Namespace, Summary, bin, machine_lock, or_skip, output};
+use crate::support::{Namespace, Skip, Summary, bin, machine_lock, or_skip, output, skipped};
 use std::{fs, process::Command};
 
 const GOOD: &str = "[wire]\nkind = \"tap\"\n[net]\naddresses = [\"10.77.0.2/24\"]\n";
@@ -169,6 +169,23 @@ fn the_ports_and_their_offloads_are_listed() {
         String::from_utf8_lossy(&said.stderr)
     );
     assert!(out.contains("net_ring"), "the driver is named: {out}");
+}
+
+#[test]
+fn an_mtu_that_a_driver_can_not_do_is_refused_with_its_limit() {
+    let _machine = machine_lock();
+    let namespace = or_skip!(Namespace::new("mtu"));
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().join("tap.toml");
+    fs::write(&path, format!("{GOOD}mtu = 9000\n")).expect("the test's folder can be written");
+    let said = output(namespace.command(bin()).args(["ports", "--config"]).arg(&path));
+    let errors = String::from_utf8_lossy(&said.stderr);
+    if said.status.success() {
+        return skipped(&Skip("this DPDK's net_tap does jumbo frames".into()));
+    }
+    for words in ["net_tap", "an MTU of 9000", "576 to 15"] {
+        assert!(errors.contains(words), "{words} in {errors}");
+    }
 }
 
 #[test]

@@ -1,10 +1,7 @@
 //! The kernel's own TCP and everyday tools as clients, the same scenarios over each wire.
 
-use crate::support::{STACK_V4, STACK_V6, Wire, World, have, large_mib, load_seconds, or_skip, run};
-use std::{
-    fs::File,
-    io::{Seek, SeekFrom, Write},
-    path::Path,
+use crate::support::{
+    Download, STACK_V4, STACK_V6, Wire, World, have, large_mib, load_seconds, or_skip, run, url,
 };
 
 macro_rules! over_each_wire {
@@ -23,6 +20,7 @@ macro_rules! over_each_wire {
 
 over_each_wire!(
     ping_is_answered,
+    ping_in_fragments_is_answered_in_fragments,
     curl_fetches_pages_on_one_kept_connection,
     curl_fetches_a_large_file_unchanged,
     discard_takes_a_large_stream,
@@ -30,14 +28,6 @@ over_each_wire!(
     wrk_with_a_thousand_connections_sees_no_socket_error,
     ten_thousand_connections_echo_at_once,
 );
-
-/// A URL on the stack, for each IP version.
-fn urls(path: &str) -> [String; 2] {
-    [
-        format!("http://{STACK_V4}/{path}"),
-        format!("http://[{STACK_V6}]/{path}"),
-    ]
-}
 
 fn ping_is_answered(wire: Wire) {
     let world = or_skip!(wire.world());
@@ -58,11 +48,40 @@ fn ping_is_answered(wire: Wire) {
     program.stop();
 }
 
+fn ping_in_fragments_is_answered_in_fragments(wire: Wire) {
+    const PINGS: u64 = 5;
+    let world = or_skip!(wire.world());
+    or_skip!(have("ping"));
+    let program = world.serve("discard", "");
+    // DPDK's af_packet has the kernel put IPv4 fragments together, and cuts off what is
+    // longer than a slot of its ring: there, only our own fragments can be seen.
+    let (size_v4, pieces) = if wire == Wire::AfPacket {
+        ("1700", PINGS)
+    } else {
+        ("4000", 2 * PINGS)
+    };
+    for (version, address, size) in [("-4", STACK_V4, size_v4), ("-6", STACK_V6, "4000")] {
+        let mut ping = world.peer.command("ping");
+        ping.args([version, "-c", &PINGS.to_string(), "-i", "0.2", "-W", "2"]);
+        // The kernel compares each byte that comes back, and says so when one is wrong.
+        let said = run(ping.args(["-s", size, address]));
+        assert!(said.contains(" 0% packet loss"), "{said}");
+        assert!(!said.contains("wrong data"), "{said}");
+    }
+    let summary = program.stop();
+    assert_eq!(
+        summary.number("/reassembled"),
+        pieces,
+        "what came in pieces was put together: {summary:?}"
+    );
+}
+
 fn curl_fetches_pages_on_one_kept_connection(wire: Wire) {
     let world = or_skip!(wire.world());
     or_skip!(have("curl"));
     let program = world.serve("http", "[serve]\nhttp_body_bytes = 4000\n");
-    for url in urls("a/page?and=more") {
+    for address in [STACK_V4, STACK_V6] {
+        let url = url(address, "a/page?and=more");
         let said = run(world.peer.command("curl").args([
             "--silent",
             "--show-error",
@@ -91,41 +110,12 @@ fn curl_fetches_pages_on_one_kept_connection(wire: Wire) {
     );
 }
 
-/// A file of `mib` MiB: a seeded pattern at the start of every fourth MiB, holes between.
-fn make_file(path: &Path, mib: u64) {
-    const MIB: u64 = 1 << 20;
-    let mut file = File::create(path).expect("the test's folder can be written");
-    file.set_len(mib * MIB).expect("a sparse file takes no room");
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    for start in (0..mib).step_by(4) {
-        let pattern: Vec<u8> = (0..MIB / 8)
-            .flat_map(|_| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                state.to_le_bytes()
-            })
-            .collect();
-        file.seek(SeekFrom::Start(start * MIB)).expect("a file can seek");
-        file.write_all(&pattern).expect("there is room on the disk");
-    }
-}
-
 fn curl_fetches_a_large_file_unchanged(wire: Wire) {
     let world = or_skip!(wire.world());
-    or_skip!(have("curl"));
-    let root = world.folder().join("root");
-    std::fs::create_dir(&root).expect("the test's folder can be written");
-    make_file(&root.join("large"), large_mib());
-    let wanted = run(std::process::Command::new("sha256sum").arg(root.join("large")));
-    let wanted = wanted.split(' ').next().expect("sha256sum prints the sum first");
-
-    let program = world.serve("http", &format!("[serve]\nroot = {root:?}\n"));
-    for url in urls("large") {
-        let fetch =
-            format!("set -o pipefail; curl --silent --show-error --fail --max-time 200 '{url}' | sha256sum");
-        let got = run(world.peer.command("bash").args(["-c", &fetch]));
-        assert_eq!(got.split(' ').next(), Some(wanted), "{url} arrived changed");
+    let download = or_skip!(Download::new(&world, large_mib()));
+    let program = world.serve("http", &download.serve_keys());
+    for address in [STACK_V4, STACK_V6] {
+        download.fetch(&world, address);
     }
     program.stop();
 }
@@ -158,7 +148,8 @@ fn wrk_with_a_thousand_connections_sees_no_socket_error(wire: Wire) {
     let world = or_skip!(wire.world());
     or_skip!(have("wrk"));
     let program = world.serve("http", "");
-    for url in urls("") {
+    for address in [STACK_V4, STACK_V6] {
+        let url = url(address, "");
         let said = run(world.peer.command("prlimit").args([
             "--nofile=4096:4096",
             "wrk",

@@ -15,6 +15,7 @@ mod command_line;
 mod faults;
 mod hostile;
 mod kernel_clients;
+mod network;
 mod shards;
 mod support;
 mod two_programs;

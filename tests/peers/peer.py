@@ -103,7 +103,8 @@ def mirror(args):
     assert not failure, failure
     assert got == args.mib * MIB, f"{got} bytes came back"
     assert sent.digest() == received.digest(), "other bytes came back than were sent"
-    return {"echoed": got, "sha256": sent.hexdigest(), "seconds": time.monotonic() - started}
+    mss = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+    return {"echoed": got, "mss": mss, "sha256": sent.hexdigest(), "seconds": time.monotonic() - started}
 
 
 def crowd(args):

@@ -1,12 +1,14 @@
 //! What the end-to-end tests share: namespaces, wires, the program under test, its peers.
 
+mod download;
 mod namespace;
 mod program;
 mod wire;
 
+pub(crate) use download::{Download, url};
 pub(crate) use namespace::Namespace;
 pub(crate) use program::{Program, Summary, bin};
-pub(crate) use wire::{STACK_V4, STACK_V6, Wire, World};
+pub(crate) use wire::{GATEWAYS, STACK_V4, STACK_V6, Wire, World};
 
 use std::{
     env,

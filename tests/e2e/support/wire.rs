@@ -12,6 +12,8 @@ const PEER_V4: &str = "10.77.0.1/24";
 const PEER_V6: &str = "fd77::1/64";
 /// The kernel's end of a veth pair, in the peer's namespace; the stack's end is `crore0`.
 const PEER_LINK: &str = "peer0";
+/// What goes into `[net]` where a router stands between the stack and the peer.
+pub(crate) const GATEWAYS: &str = "gateway_v4 = \"10.77.0.1\"\ngateway_v6 = \"fd77::1\"\n";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wire {
@@ -52,6 +54,8 @@ pub(crate) struct World {
     pub(crate) peer: Namespace,
     /// Where the program runs, if that is not the peer's.
     stack: Option<Namespace>,
+    /// What forwards between the two, if they share no link.
+    router: Option<Namespace>,
     folder: TempDir,
     _machine: File,
 }
@@ -88,9 +92,49 @@ impl World {
             wire,
             peer,
             stack: Some(stack),
+            router: None,
             folder: new_folder(),
             _machine: machine,
         };
+        world.peer_checksum_offload(false);
+        Ok(world)
+    }
+
+    /// As over AF_PACKET, but the peer is behind a router whose link to it bears packets of
+    /// `mtu` bytes only. The peer's own end of that link knows nothing of it, and the stack
+    /// neither: the router has to tell. For a configuration with [`GATEWAYS`].
+    pub(crate) fn routed(mtu: u16) -> Result<Self, Skip> {
+        let mut world = Self::of_veth(Wire::AfPacket)?;
+        let far = Namespace::new("far")?;
+        let router = std::mem::replace(&mut world.peer, far);
+        let far = &world.peer;
+        let mut make = Command::new("ip");
+        make.args([
+            "link",
+            "add",
+            "far0",
+            "netns",
+            router.name(),
+            "type",
+            "veth",
+            "peer",
+        ]);
+        run(make.args(["name", PEER_LINK, "netns", far.name()]));
+        run(router.command("sysctl").args([
+            "-q",
+            "-w",
+            "net.ipv4.ip_forward=1",
+            "net.ipv6.conf.all.forwarding=1",
+        ]));
+        router.ip(&format!("link set far0 mtu {mtu} up"));
+        router.ip("addr add 10.78.0.1/24 dev far0");
+        router.ip("addr add fd78::1/64 dev far0 nodad");
+        far.ip(&format!("link set {PEER_LINK} up"));
+        far.ip(&format!("addr add 10.78.0.2/24 dev {PEER_LINK}"));
+        far.ip(&format!("addr add fd78::2/64 dev {PEER_LINK} nodad"));
+        far.ip("route add default via 10.78.0.1");
+        far.ip("-6 route add default via fd78::1");
+        world.router = Some(router);
         world.peer_checksum_offload(false);
         Ok(world)
     }
@@ -105,6 +149,7 @@ impl World {
             wire: Wire::Tap,
             peer: Namespace::new("tap")?,
             stack: None,
+            router: None,
             folder: new_folder(),
             _machine: machine,
         })
@@ -143,6 +188,13 @@ impl World {
         };
         self.peer
             .ip(&format!("link set {link} {}", if up { "up" } else { "down" }));
+    }
+
+    /// Sets both ends of a veth pair to an MTU, before the program starts.
+    pub(crate) fn set_mtu(&self, mtu: u16) {
+        let stack = self.stack.as_ref().expect("a veth pair has two ends");
+        stack.ip(&format!("link set crore0 mtu {mtu}"));
+        self.peer.ip(&format!("link set {PEER_LINK} mtu {mtu}"));
     }
 
     /// A folder of the test's own.
