@@ -4,12 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 use crore::config::{Assignment, Config};
-use crore_dpdk::{Eal, EalConfig, HugePages, LogLevel, Offloads, PciDevices, Port, PortInfo};
+use crore_dpdk::{Eal, EalConfig, HugePages, LogLevel, PciDevices, Port, PortInfo};
 use serde::Serialize;
+
+mod features;
+
+use features::Features;
 
 use crate::failure::Failure;
 use crate::summary::print_json;
-use crate::wire::OpenWire;
+use crate::wire::{self, OpenWire};
 
 #[derive(Debug, Args)]
 pub(crate) struct PortsArguments {
@@ -48,9 +52,8 @@ struct PortRow {
     /// By DPDK's names.
     rx_can: Vec<String>,
     tx_can: Vec<String>,
-    /// What was asked for and agreed on; only where the port was opened.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    checksums: Option<Checksums>,
+    /// What it has, and, where the port was opened, what was asked for and agreed on.
+    features: Features,
 }
 
 /// How a port divides flows among its queues.
@@ -67,12 +70,6 @@ struct RssRow {
 struct Link {
     up: bool,
     mbps: Option<u32>,
-}
-
-#[derive(Debug, Serialize)]
-struct Checksums {
-    asked: [&'static str; 3],
-    got: Vec<&'static str>,
 }
 
 /// Lists the ports.
@@ -111,13 +108,20 @@ fn rows_of_machine() -> Result<Vec<PortRow>, Failure> {
         pci: PciDevices::All,
         ..EalConfig::default()
     })?;
-    Ok(eal.ports().iter().map(|info| PortRow::new(info, None)).collect())
+    Ok(eal
+        .ports()
+        .iter()
+        .map(|info| PortRow::new(info, Features::of(info, None, false)))
+        .collect())
 }
 
 fn rows_of_wire(config: &Config) -> Result<Vec<PortRow>, Failure> {
     let wire = OpenWire::open(config)?;
+    let asked = wire::port_config(config, wire::mtu(config));
     let row = |port: &Port| {
-        let mut row = PortRow::new(&port.info()?, Some(port.offloads()));
+        let info = port.info()?;
+        let features = Features::of(&info, Some((&asked, port)), asked.scatters(port.pool()));
+        let mut row = PortRow::new(&info, features);
         row.rss = port.rss().map(|rss| RssRow {
             queues: config.queues(),
             table: rss.table.len(),
@@ -133,7 +137,7 @@ fn rows_of_wire(config: &Config) -> Result<Vec<PortRow>, Failure> {
 }
 
 impl PortRow {
-    fn new(info: &PortInfo, agreed: Option<Offloads>) -> Self {
+    fn new(info: &PortInfo, features: Features) -> Self {
         Self {
             id: info.id,
             name: info.name.clone(),
@@ -154,7 +158,7 @@ impl PortRow {
             divides: None,
             rx_can: info.rx_offloads(),
             tx_can: info.tx_offloads(),
-            checksums: agreed.map(Checksums::new),
+            features,
         }
     }
 
@@ -179,11 +183,7 @@ impl PortRow {
         println!("port {}: {} ({}{interface})", self.id, self.name, self.driver);
         println!("  address      {}", self.mac);
         println!("  link         {link}");
-        println!("  MTU          {}, at most {}", self.mtu, self.max_mtu);
-        println!(
-            "  queues       at most {} for receiving, {} for sending",
-            self.max_rx_queues, self.max_tx_queues
-        );
+        println!("  MTU          {}", self.mtu);
         match self.rss_table {
             0 => println!("  RSS          none that can be read"),
             entries => println!(
@@ -207,31 +207,6 @@ impl PortRow {
         }
         println!("  receiving    can do {}", names(&self.rx_can));
         println!("  sending      can do {}", names(&self.tx_can));
-        if let Some(Checksums { asked, got }) = &self.checksums {
-            let got = if got.is_empty() {
-                "none: software does them".into()
-            } else {
-                got.join(", ")
-            };
-            println!("  checksums    asked for {}; got {got}", asked.join(", "));
-        }
-    }
-}
-
-impl Checksums {
-    fn new(agreed: Offloads) -> Self {
-        let Offloads {
-            rx_checksum,
-            tx_ipv4_checksum,
-            tx_tcp_checksum,
-        } = agreed;
-        let all = ["receive", "send IPv4", "send TCP"];
-        let got = all
-            .into_iter()
-            .zip([rx_checksum, tx_ipv4_checksum, tx_tcp_checksum]);
-        Self {
-            asked: all,
-            got: got.filter(|&(_, got)| got).map(|(name, _)| name).collect(),
-        }
+        println!("{}", self.features.table("  "));
     }
 }

@@ -220,7 +220,8 @@ fn describe(config: &Config) -> Wire {
     }
 }
 
-fn mtu(config: &Config) -> u16 {
+/// The MTU that a configuration asks for.
+pub(crate) fn mtu(config: &Config) -> u16 {
     let of_kernel = || match config.wire.kind {
         WireKind::AfPacket | WireKind::AfXdp => interface_mtu(config.wire.interface.as_deref()?),
         _ => None,
@@ -235,7 +236,8 @@ pub(crate) fn interface_mtu(name: &str) -> Option<u16> {
     Some(mtu.min(9000) as u16)
 }
 
-fn port_config(config: &Config, mtu: u16) -> PortConfig {
+/// What is asked of a port.
+pub(crate) fn port_config(config: &Config, mtu: u16) -> PortConfig {
     let offload = config.wire.offload && !config.faults.any();
     PortConfig {
         mtu,

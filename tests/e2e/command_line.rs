@@ -1,6 +1,7 @@
 //! What a person meets first: the demonstration, the list of ports, and mistakes in a configuration.
 
-use crate::support::{Namespace, Skip, Summary, bin, machine_lock, or_skip, output, skipped};
+use crate::support::{Namespace, Skip, Summary, bin, machine_lock, or_skip, output, run, skipped};
+use serde_json::Value;
 use std::{fs, process::Command};
 
 const GOOD: &str = "[wire]\nkind = \"tap\"\n[net]\naddresses = [\"10.77.0.2/24\"]\n";
@@ -168,7 +169,53 @@ fn the_ports_and_their_offloads_are_listed() {
         "{out}{}",
         String::from_utf8_lossy(&said.stderr)
     );
-    assert!(out.contains("net_ring"), "the driver is named: {out}");
+    for words in ["net_ring", "asked", "send TCP checksum", "MTU"] {
+        assert!(out.contains(words), "{words} in {out}");
+    }
+}
+
+/// What `crore ports --json` says of the first port's features.
+fn features(config: &str, set: &str, namespace: &Namespace) -> Value {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().join("wire.toml");
+    fs::write(
+        &path,
+        config.replace("SOCKET", &folder.path().join("wire.sock").display().to_string()),
+    )
+    .expect("the test's folder can be written");
+    let mut ports = namespace.command(bin());
+    ports.args(["ports", "--json", "--config"]).arg(&path);
+    let ports: Value = serde_json::from_str(&run(ports.args(["--set", set]))).expect("JSON");
+    ports[0]["features"].clone()
+}
+
+#[test]
+fn of_each_feature_it_is_told_whether_a_port_has_it_was_asked_for_it_and_uses_it() {
+    let _machine = machine_lock();
+    let namespace = or_skip!(Namespace::new("ports"));
+    let told = |features: &Value, name: &str| {
+        let feature = &features[name];
+        let all = ["has", "asked", "got"].map(|key| feature[key].clone());
+        assert_eq!(
+            feature["why"].is_string(),
+            all[0] == true && all[2] == false,
+            "what a port has and does not use is explained: {name} {feature}"
+        );
+        all
+    };
+    let vhost = GOOD.replace("\"tap\"", "\"vhost\"\nsocket = \"SOCKET\"");
+    let by_default = features(&vhost, "net.mtu=9000", &namespace);
+    assert_eq!(told(&by_default, "tx_tcp_checksum"), [true, true, true]);
+    assert_eq!(told(&by_default, "tx_ipv4_checksum"), [false, true, false]);
+    assert_eq!(by_default["mtu"]["got"], 9000, "{by_default}");
+    assert_eq!(by_default["queues"]["asked"], 1, "{by_default}");
+    let refused = features(&vhost, "wire.offload=false", &namespace);
+    assert_eq!(told(&refused, "tx_tcp_checksum"), [true, false, false]);
+    let tap = features(GOOD, "wire.queues=2", &namespace);
+    assert_eq!(told(&tap, "rx_checksum"), [true, true, false]);
+    assert_eq!(told(&tap, "tso"), [true, false, false]);
+    assert_eq!(told(&tap, "rss"), [true, true, false]);
+    assert_eq!(tap["queues"]["got"], 2, "{tap}");
 }
 
 #[test]

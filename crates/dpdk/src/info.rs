@@ -5,6 +5,7 @@ use core::ffi::{CStr, c_char};
 use crore_base::MacAddr;
 
 use crate::error::{Error, errno_text};
+use crate::port::Offloads;
 
 /// The state of a port's link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -74,6 +75,38 @@ impl PortInfo {
         names(self.tx_offload_bits, |bit| unsafe {
             dpdk_sys::rte_eth_dev_tx_offload_name(bit)
         })
+    }
+
+    /// The offloads that it names and that this crate knows how to use.
+    pub fn offloads(&self) -> Offloads {
+        Offloads {
+            rx_checksum: self.receives_with(dpdk_sys::CRORE_RX_OFFLOAD_TCP_CKSUM),
+            tx_ipv4_checksum: self.sends_with(dpdk_sys::CRORE_TX_OFFLOAD_IPV4_CKSUM),
+            tx_tcp_checksum: self.sends_with(dpdk_sys::CRORE_TX_OFFLOAD_TCP_CKSUM),
+        }
+    }
+
+    /// Whether it cuts large segments into those of an MTU.
+    pub fn tso(&self) -> bool {
+        self.sends_with(dpdk_sys::CRORE_TX_OFFLOAD_TCP_TSO)
+    }
+
+    /// Whether it spreads a frame over several buffers that are too small for it.
+    pub fn scatter(&self) -> bool {
+        self.receives_with(dpdk_sys::CRORE_RX_OFFLOAD_SCATTER)
+    }
+
+    /// Whether it says that it divides TCP's flows among its queues.
+    pub fn rss(&self) -> bool {
+        self.rss_types & dpdk_sys::CRORE_RSS_TCP != 0
+    }
+
+    fn receives_with(&self, bit: u64) -> bool {
+        self.rx_offload_bits & bit != 0
+    }
+
+    fn sends_with(&self, bit: u64) -> bool {
+        self.tx_offload_bits & bit != 0
     }
 
     /// Whether the driver only imitates checksum offloads in software, at a cost

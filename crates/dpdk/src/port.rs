@@ -73,6 +73,14 @@ pub struct PortConfig {
     pub connect_timeout: Duration,
 }
 
+impl PortConfig {
+    /// Whether frames of this MTU take more than one buffer of `pool`.
+    pub fn scatters(&self, pool: &Mempool) -> bool {
+        const ETHERNET: u32 = 14;
+        u32::from(self.mtu) + ETHERNET > u32::from(pool.config().frame)
+    }
+}
+
 impl Default for PortConfig {
     fn default() -> Self {
         Self {
@@ -102,6 +110,8 @@ struct Inner {
     mtu: u16,
     offloads: Offloads,
     gives_back: bool,
+    pairs: u16,
+    scatter: bool,
     queues: Mutex<Option<u16>>,
     rss: Option<Rss>,
     /// After `id` has been closed (`Drop` runs first): what is still in the rings of
@@ -143,6 +153,8 @@ impl Port {
             mac: info::mac(info.id),
             mtu,
             offloads,
+            pairs: config.queues,
+            scatter: config.scatters(pool) && info.scatter(),
             queues: Mutex::new(Some(config.queues)),
             rss: rss_key
                 .as_deref()
@@ -193,6 +205,16 @@ impl Port {
     /// The offloads that were agreed on.
     pub fn offloads(&self) -> Offloads {
         self.0.offloads
+    }
+
+    /// Pairs of queues.
+    pub fn queues(&self) -> u16 {
+        self.0.pairs
+    }
+
+    /// Whether a received frame may come in several buffers.
+    pub fn scatter(&self) -> bool {
+        self.0.scatter
     }
 
     /// How it divides flows among its queues; none where it does not, or where
@@ -349,17 +371,16 @@ impl Setup<'_> {
     /// What was agreed on, and the key of RSS if that is on.
     fn configure(&self) -> Result<(Offloads, Option<AskedKey>), Error> {
         use dpdk_sys as d;
-        const ETHERNET: u32 = 14;
-        let (rx_can, tx_can) = (self.info.rx_offload_bits, self.info.tx_offload_bits);
+        let can = self.info.offloads();
         let wanted = if self.info.imitates_offloads() {
             Offloads::NONE
         } else {
             self.config.offloads
         };
         let agreed = Offloads {
-            rx_checksum: wanted.rx_checksum && rx_can & d::CRORE_RX_OFFLOAD_TCP_CKSUM != 0,
-            tx_ipv4_checksum: wanted.tx_ipv4_checksum && tx_can & d::CRORE_TX_OFFLOAD_IPV4_CKSUM != 0,
-            tx_tcp_checksum: wanted.tx_tcp_checksum && tx_can & d::CRORE_TX_OFFLOAD_TCP_CKSUM != 0,
+            rx_checksum: wanted.rx_checksum && can.rx_checksum,
+            tx_ipv4_checksum: wanted.tx_ipv4_checksum && can.tx_ipv4_checksum,
+            tx_tcp_checksum: wanted.tx_tcp_checksum && can.tx_tcp_checksum,
         };
         let mut conf = d::rte_eth_conf::default();
         let mut rx = 0;
@@ -369,10 +390,10 @@ impl Setup<'_> {
                 | d::CRORE_RX_OFFLOAD_UDP_CKSUM
                 | d::CRORE_RX_OFFLOAD_IPV4_CKSUM;
         }
-        if u32::from(self.config.mtu) + ETHERNET > u32::from(self.pool.config().frame) {
+        if self.config.scatters(self.pool) {
             rx |= d::CRORE_RX_OFFLOAD_SCATTER;
         }
-        conf.rxmode.offloads = rx & rx_can;
+        conf.rxmode.offloads = rx & self.info.rx_offload_bits;
         if agreed.tx_ipv4_checksum {
             conf.txmode.offloads |= d::CRORE_TX_OFFLOAD_IPV4_CKSUM;
         }
