@@ -75,7 +75,7 @@ impl Connection {
         }
         let len = payload.len() as u32 + u32::from(flags.has_fin()) + u32::from(flags.has_syn());
         if !self.is_acceptable(seq, len) {
-            return Some(self.on_unacceptable(now, seq, flags, len));
+            return Some(self.on_unacceptable(now, seg, seq, flags, len));
         }
         if flags.has_rst() {
             return self.on_reset(now, seq);
@@ -165,7 +165,14 @@ impl Connection {
         (seq + (len - 1)).at_or_after(rcv.nxt) && seq.before(rcv.edge())
     }
 
-    fn on_unacceptable(&mut self, now: Instant, seq: SeqNum, flags: Flags, len: u32) -> DropReason {
+    fn on_unacceptable(
+        &mut self,
+        now: Instant,
+        seg: &Segment,
+        seq: SeqNum,
+        flags: Flags,
+        len: u32,
+    ) -> DropReason {
         if flags.has_rst() {
             return DropReason::ResetOutOfPlace;
         }
@@ -173,6 +180,15 @@ impl Connection {
             return self.on_syn_in_connection(now);
         }
         self.owe_ack_for_misfit(now, seq, len);
+        //= rfc9293#section-3.10.7.4 (MUST)
+        // The allowance for valid ACKs at a shut window: a prober's bare segments
+        // stand a byte behind what the peer took, until it hears so. If both ends
+        // have probed and neither takes the other's ACK, they never hear.
+        let of_prober = len == 0 && flags.has_ack() && seq + 1 == self.rcv.nxt;
+        let probing = self.bare_seq() != self.snd.nxt;
+        if of_prober && probing && self.snd.una.before(seg.ack) {
+            self.on_ack(now, seg, seq, len);
+        }
         if len > 0 && seq.before(self.rcv.nxt) {
             // The peer lives, and missed our ACK: what it holds open stays so.
             DropReason::Duplicate

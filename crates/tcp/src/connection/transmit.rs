@@ -429,7 +429,7 @@ impl Connection {
     /// The number of a segment without text: SND.NXT, unless the peer has shut
     /// its window on what is in flight; it would take that for out of window,
     /// and our acknowledgment with it.
-    fn bare_seq(&self) -> SeqNum {
+    pub(super) fn bare_seq(&self) -> SeqNum {
         if self.state == State::SynReceived {
             return self.snd.nxt;
         }

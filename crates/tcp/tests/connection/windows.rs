@@ -134,6 +134,29 @@ fn a_bare_ack_stays_where_a_peer_with_a_shut_window_takes_it() {
     );
 }
 
+/// Both ends have probed, both probes were taken: each stands a byte behind what
+/// the other expects, and must be believed all the same.
+#[test]
+fn probes_that_crossed_and_were_taken_leave_no_dead_lock() {
+    let mut lone = Lone::established(plain());
+    lone.recv(&window(1, 0), b"");
+    lone.conn.write(b"hello").expect("open");
+    lone.wait();
+    assert_eq!(lone.data(), [(1, 1)], "our probe");
+    lone.recv(&window(1, 0), b"x");
+    let ack = lone.out();
+    assert_eq!((ack[0].seq, ack[0].ack), (1, 2), "of the peer's probe");
+    lone.recv(&window(3, 30), b"");
+    assert_eq!(lone.out()[0].seq, 1, "it acknowledges what was never sent");
+    lone.recv(&window(2, 30), b"");
+    let rest = lone.out();
+    assert_eq!(
+        (rest[0].seq, rest[0].len, rest[0].ack),
+        (2, 4, 2),
+        "our probe has come, the window is open"
+    );
+}
+
 #[test]
 fn a_late_segment_does_not_undo_a_newer_window() {
     let mut lone = Lone::established(plain());
