@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::host::Marks;
 use crate::scenario::{Kind, Scenario};
 use crate::task::Outcome;
+use crate::tasks::Excuses;
 use crate::trace::Trace;
 use crate::world::World;
 
@@ -152,11 +153,12 @@ fn judge(scenario: &Scenario, world: &World) -> Result<(), String> {
     for end in [End::Left, End::Right] {
         let host = world.host(end);
         if scenario.must_succeed {
-            host.tasks().verdict(
-                world.host(end.other()).tasks(),
-                may_be_unreachable,
-                scenario.attacked,
-            )?;
+            let excuses = Excuses {
+                unreachable: may_be_unreachable,
+                stalled: scenario.stalls(),
+                attacked: scenario.attacked,
+            };
+            host.tasks().verdict(world.host(end.other()).tasks(), excuses)?;
         }
         // A forged SYN opens a connection that its supposed sender then refuses.
         let judged = scenario.must_succeed && !scenario.attacked;

@@ -296,6 +296,12 @@ impl Scenario {
             .any(|weather| weather.rx.corrupt > 0.0 || weather.tx.corrupt > 0.0)
     }
 
+    /// Whether a host does nothing for a while.
+    pub fn stalls(&self) -> bool {
+        let mut all = self.disturbances.iter();
+        all.any(|(_, what)| matches!(what, Disturbance::Stall(..)))
+    }
+
     /// Whether all frames arrive once, in order, undamaged, and so soon that
     /// nothing is sent again.
     pub fn is_undisturbed(&self) -> bool {

@@ -6,8 +6,20 @@ use crore_base::Instant;
 use crore_nic::sim::End;
 
 use crate::pattern::Pattern;
-use crate::plan::ConnPlan;
+use crate::plan::{ConnPlan, Opener};
 use crate::task::{Outcome, Task, TaskEnd};
+
+/// Why a task may have ended otherwise than planned.
+#[derive(Clone, Copy)]
+pub struct Excuses {
+    /// A host gave its neighbour up at times, so that handshakes may have failed.
+    pub unreachable: bool,
+    /// A host stalled, so that the other's SYN may have come before it opened: it
+    /// had nothing there yet, and refused.
+    pub stalled: bool,
+    /// Somebody forges SYNs.
+    pub attacked: bool,
+}
 
 /// One end's part in each planned connection.
 pub struct Tasks {
@@ -97,20 +109,23 @@ impl Tasks {
     }
 
     /// What is wrong with the ends that the tasks came to, judged by their
-    /// plans. `may_be_unreachable` says whether a host gave its neighbour up at
-    /// times, so that handshakes may have failed; `attacked`, whether somebody
-    /// forges SYNs.
-    pub fn verdict(&self, peer: &Self, may_be_unreachable: bool, attacked: bool) -> Result<(), String> {
+    /// plans.
+    pub fn verdict(&self, peer: &Self, excuses: Excuses) -> Result<(), String> {
         use crore_tcp::CloseReason::{Aborted, Finished, Refused, ResetByPeer};
         for ((task, other), plan) in self.tasks.iter().zip(&peer.tasks).zip(&*self.plans) {
-            if may_be_unreachable && !(task.was_opened() && other.was_opened()) {
+            if excuses.unreachable && !(task.was_opened() && other.was_opened()) {
+                continue;
+            }
+            let refused = |task: &Task| task.end() == Some(TaskEnd::Closed(Refused));
+            if excuses.stalled && plan.opener == Opener::Both && refused(task) && refused(other) {
                 continue;
             }
             let regular = matches!(task.end(), Some(TaskEnd::GaveBack | TaskEnd::Closed(Finished)));
             // A SYN with a newer number ends the peer's TIME-WAIT, whoever sent it
             // (RFC 9293 section 3.10.7.4); our FIN again then meets nobody.
-            let missed_the_last_ack =
-                attacked && task.has_finished() && matches!(task.end(), Some(TaskEnd::Closed(ResetByPeer)));
+            let missed_the_last_ack = excuses.attacked
+                && task.has_finished()
+                && matches!(task.end(), Some(TaskEnd::Closed(ResetByPeer)));
             let fine = if plan.is_clean() {
                 (regular || missed_the_last_ack) && task.is_complete()
             } else {
