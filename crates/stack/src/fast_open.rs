@@ -294,8 +294,7 @@ impl Stack {
             crore_netbuf::Chunk::empty()
         };
         conn.accept_fast_open(data, renewal);
-        let mut active = self.make_active(0, conn, tuple, Some(listener.id));
-        active.moved_at = now;
+        let mut active = self.make_active(now, conn, tuple, Some(listener.id));
         active.fast_opening = true;
         let Some((slot, index)) = self.slots.insert(&tuple, |slot| Active { slot, ..active }) else {
             return false;
@@ -334,6 +333,7 @@ impl Stack {
 
     /// The connection at `index`, which this host has opened, is open, or over:
     /// what is learnt by that of its server.
+    #[cold]
     pub(crate) fn learn_from_fast_open(&mut self, index: u32) {
         if !self.fast_open.policy.is_client() {
             return;

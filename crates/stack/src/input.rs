@@ -37,15 +37,20 @@ pub(crate) struct Pending {
 impl Pending {
     /// The payload, as it lies in the packet buffer; or a copy of it where
     /// those are scarce.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_payload(&mut self, scarce: bool) -> Chunk {
         if self.payload.is_empty() {
             Chunk::empty()
         } else if scarce && self.frame.is_external() {
-            Chunk::copy_from(&self.frame[self.payload.clone()])
+            self.copy_payload()
         } else {
             core::mem::take(&mut self.frame).into_slice(self.payload.clone())
         }
+    }
+
+    #[cold]
+    fn copy_payload(&self) -> Chunk {
+        Chunk::copy_from(&self.frame[self.payload.clone()])
     }
 }
 
@@ -120,15 +125,13 @@ impl Stack {
     #[inline(never)]
     fn sort(&mut self, now: Instant, frame: RxFrame, tcp: &mut Vec<Pending>) -> Result<(), DropReason> {
         let parsed = parse(&frame.data, frame.checksum)?;
-        if let Packet::Fragment(fragment) = &parsed.packet {
-            let macs = (parsed.src_mac, parsed.dst_mac);
-            return self.on_fragment(now, macs, fragment, &frame.data, tcp);
-        }
         self.sort_parsed(now, parsed, frame.data, tcp)
     }
 
-    /// The same for a frame that is taken apart, and no fragment.
-    #[inline]
+    /// The same for a frame that is taken apart.
+    // Inlined, as what takes it apart is: a frame is large, and would be copied from
+    // one to the other.
+    #[inline(always)]
     pub(crate) fn sort_parsed(
         &mut self,
         now: Instant,
@@ -146,6 +149,7 @@ impl Stack {
                 let (macs, addresses) = ((src_mac, dst_mac), (ip.src, ip.dst));
                 self.put_aside(macs, addresses, segment, data, payload, tcp)
             }
+            Packet::Fragment(fragment) => self.on_fragment(now, (src_mac, dst_mac), &fragment, &data, tcp),
             other => {
                 self.check_macs(src_mac, dst_mac)?;
                 self.on_control(now, src_mac, other, &data)

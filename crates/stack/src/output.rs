@@ -99,17 +99,30 @@ impl Stack {
             return;
         };
         active.ready = false;
-        let (slot, fast_opening) = (active.slot, active.fast_opening);
-        if active.conn.is_closed() && self.slots.record(slot).is_some_and(|r| r.is_released()) {
-            self.delete(slot);
-        } else {
-            if fast_opening {
-                self.settle_fast_open(self.clock, index);
-            }
-            self.count_orphan(index);
+        let is_usual = active.conn.is_in_use() && !active.fast_opening;
+        if is_usual || self.outlives_turn(index) {
             self.rearm(index);
             self.park_if_due(index);
         }
+    }
+
+    /// The rest of the turn of a connection that is over, was given back by its
+    /// application, or took data before its handshake ended; false if it is deleted.
+    #[inline(never)]
+    fn outlives_turn(&mut self, index: u32) -> bool {
+        let Some(active) = self.slots.pool.get(index) else {
+            return false;
+        };
+        let (slot, fast_opening) = (active.slot, active.fast_opening);
+        if active.conn.is_closed() && self.slots.record(slot).is_some_and(|r| r.is_released()) {
+            self.delete(slot);
+            return false;
+        }
+        if fast_opening {
+            self.settle_fast_open(self.clock, index);
+        }
+        self.count_orphan(index);
+        true
     }
 
     fn transmit_active<N: Nic>(&mut self, now: Instant, index: u32, nic: &mut N) -> (usize, Sent) {

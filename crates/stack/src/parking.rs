@@ -7,8 +7,10 @@
 //! when the pool is used up, what can't be woken now is counted (a packet, which
 //! its sender repeats) or remembered (a wish of the application), never lost.
 
+use core::net::IpAddr;
+
 use crore_base::{Duration, FourTuple, Instant};
-use crore_tcp::{Connection, EcnMode, HalfOpen, State};
+use crore_tcp::{Challenges, Connection, EcnMode, HalfOpen, State};
 use crore_wire::Segment;
 
 use crate::pool::Active;
@@ -64,22 +66,43 @@ impl Stack {
         let tuple = self.slots.tuple(slot)?;
         let ts_offset = self.isn.ts_offset(&tuple);
         let path = self.path_to(tuple.remote_addr);
-        let conn = Connection::wake(self.tcp.of(slot), &parked, ts_offset, path, released);
-        let mut active = self.make_active(slot, conn, tuple, None);
-        if let Some(at) = sweep::last_probed(self.tcp.of(slot), now, parked.heard_at()) {
-            active.conn.assume_heard(at);
+        let probed = sweep::last_probed(self.tcp.of(slot), now, parked.heard_at());
+        let challenges = self.challenges.take(now, slot);
+        let (next_hop, config) = (self.next_hop(&tuple), self.tcp.of(slot));
+        let (index, place) = self.slots.activate(slot);
+        place.fill(Active::new(
+            slot,
+            Connection::wake(config, &parked, ts_offset, path, released),
+            tuple,
+            next_hop,
+            None,
+            parked.heard_at(),
+        ));
+        let told = parked.marks() & sweep::TOLD != 0;
+        if told || probed.is_some() || challenges.is_some() {
+            self.remember(index, told, probed, challenges);
         }
-        active.moved_at = parked.heard_at();
-        if let Some(sent) = self.challenges.take(now, slot) {
-            active.conn.resume_challenges(sent);
-        }
-        active.told = parked.marks() & sweep::TOLD != 0;
         self.counters.woken += 1;
-        let index = self.slots.activate(slot, active);
         // Whatever becomes of what woke it: its timer is armed, or it is parked
         // again, at the end of its turn.
         self.mark_ready(index);
         Some(index)
+    }
+
+    /// What few parked connections have to remember: that the application was told
+    /// of a silence, when the peer was probed last, which challenges were sent.
+    #[cold]
+    fn remember(&mut self, index: u32, told: bool, probed: Option<Instant>, challenges: Option<Challenges>) {
+        let Some(active) = self.slots.pool.get_mut(index) else {
+            return;
+        };
+        active.told = told;
+        if let Some(at) = probed {
+            active.conn.assume_heard(at);
+        }
+        if let Some(sent) = challenges {
+            active.conn.resume_challenges(sent);
+        }
     }
 
     /// The handshake at `slot` becomes a connection; none if there is no place for it.
@@ -90,9 +113,9 @@ impl Stack {
         let tuple = self.slots.tuple(slot)?;
         let path = self.path_to(tuple.remote_addr);
         let conn = half.wake(self.tcp.of(slot), now, self.isn.ts_offset(&tuple), path);
-        let mut active = self.make_active(slot, conn, tuple, Some(ListenerId(half.tag())));
-        active.moved_at = now;
-        let index = self.slots.activate(slot, active);
+        let active = self.make_active(now, conn, tuple, Some(ListenerId(half.tag())));
+        let (index, place) = self.slots.activate(slot);
+        place.fill(Active { slot, ..active });
         self.mark_ready(index);
         Some(index)
     }
@@ -130,34 +153,21 @@ impl Stack {
         true
     }
 
+    /// What is kept beside `conn`, whose record is yet to be told.
     pub(crate) fn make_active(
         &self,
-        slot: u32,
+        now: Instant,
         conn: Connection,
         tuple: FourTuple,
         listener: Option<ListenerId>,
     ) -> Active {
-        Active {
-            conn,
-            slot,
-            ready: false,
-            has_events: false,
-            awaits_neighbor: false,
-            heard: false,
-            half_open: listener.is_some(),
-            fast_opening: false,
-            orphan: false,
-            charged: 0,
-            listener,
-            next_hop: self
-                .routes
-                .next_hop(tuple.remote_addr)
-                .unwrap_or(tuple.remote_addr),
-            tuple,
-            neighbor: None,
-            moved_at: Instant::ZERO,
-            told: false,
-        }
+        Active::new(0, conn, tuple, self.next_hop(&tuple), listener, now)
+    }
+
+    #[inline]
+    fn next_hop(&self, tuple: &FourTuple) -> IpAddr {
+        let remote = tuple.remote_addr;
+        self.routes.next_hop(remote).unwrap_or(remote)
     }
 
     /// Parks the connection at `index` of the pool if nothing is going on.

@@ -48,6 +48,36 @@ pub(crate) struct Active {
 }
 
 impl Active {
+    /// `conn`, whose record is `slot`, with nothing to be done for it yet.
+    #[inline(always)]
+    pub(crate) fn new(
+        slot: u32,
+        conn: Connection,
+        tuple: FourTuple,
+        next_hop: IpAddr,
+        listener: Option<ListenerId>,
+        moved_at: Instant,
+    ) -> Self {
+        Self {
+            conn,
+            slot,
+            ready: false,
+            has_events: false,
+            awaits_neighbor: false,
+            heard: false,
+            half_open: listener.is_some(),
+            fast_opening: false,
+            orphan: false,
+            charged: 0,
+            listener,
+            next_hop,
+            tuple,
+            neighbor: None,
+            moved_at,
+            told: false,
+        }
+    }
+
     /// Data moved: a silence, if there was one, is over.
     #[inline]
     pub(crate) fn moved(&mut self, now: Instant) {
@@ -87,9 +117,20 @@ const HOT: u32 = 2048;
 const _: () = assert!(size_of::<Cell>() <= 1088);
 
 #[expect(clippy::large_enum_variant, reason = "a slab: the variants share a place")]
-enum Cell {
+pub(crate) enum Cell {
     Free { next: u32 },
     Used(Active),
+}
+
+impl Cell {
+    /// Fills a free one. (Inlined, so that `active` is made in it and not copied on
+    /// the way: it is large.)
+    #[inline(always)]
+    pub(crate) fn fill(&mut self, active: Active) {
+        debug_assert!(matches!(self, Self::Free { .. }), "given out once");
+        // A free one has nothing to drop, and need not be asked.
+        core::mem::forget(core::mem::replace(self, Self::Used(active)));
+    }
 }
 
 pub(crate) struct Pool {
@@ -123,19 +164,32 @@ impl Pool {
 
     /// Takes a connection in. The caller has asked [`Self::is_full`].
     pub(crate) fn insert(&mut self, active: Active) -> u32 {
+        let (index, place) = self.take_place();
+        place.fill(active);
+        index
+    }
+
+    /// Gives a place away, which is to be filled at once. The caller has asked
+    /// [`Self::is_full`].
+    #[inline]
+    pub(crate) fn take_place(&mut self) -> (u32, &mut Cell) {
         debug_assert!(!self.is_full(), "asked before");
-        self.used += 1;
-        // Straight to its place, without a copy of it on the way: it is large.
-        if let Some(place) = self.cells.get_mut(self.free as usize)
-            && let Cell::Free { next } = *place
-        {
-            let index = self.free;
-            self.free = next;
-            *place = Cell::Used(active);
-            return index;
+        if self.free == NIL {
+            self.add_place();
         }
-        self.cells.push(Cell::Used(active));
-        self.cells.len() as u32 - 1
+        let index = self.free;
+        let place = &mut self.cells[index as usize];
+        if let Cell::Free { next } = *place {
+            self.free = next;
+        }
+        self.used += 1;
+        (index, place)
+    }
+
+    #[cold]
+    fn add_place(&mut self) {
+        self.free = self.cells.len() as u32;
+        self.cells.push(Cell::Free { next: NIL });
     }
 
     pub(crate) fn remove(&mut self, index: u32) -> Option<Active> {
@@ -207,24 +261,8 @@ pub(crate) mod tests {
             ipv6: tuple.remote_addr.is_ipv6(),
         };
         let config = Rc::new(Config::default());
-        Active {
-            conn: Connection::wake(&config, &Parked::default(), 0, path, false),
-            slot,
-            ready: false,
-            has_events: false,
-            awaits_neighbor: false,
-            heard: false,
-            half_open: false,
-            fast_opening: false,
-            orphan: false,
-            charged: 0,
-            listener: None,
-            next_hop: tuple.remote_addr,
-            tuple,
-            neighbor: None,
-            moved_at: Instant::ZERO,
-            told: false,
-        }
+        let conn = Connection::wake(&config, &Parked::default(), 0, path, false);
+        Active::new(slot, conn, tuple, tuple.remote_addr, None, Instant::ZERO)
     }
 
     fn active(slot: u32) -> Active {

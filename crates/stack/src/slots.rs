@@ -13,7 +13,7 @@ use crore_tcp::{HalfOpen, Parked, State};
 
 use crate::ConnId;
 use crate::fifo::Fifo;
-use crate::pool::{Active, Pool};
+use crate::pool::{Active, Cell, Pool};
 use crate::record::{Kind, Locals, Record};
 
 const NIL: u32 = u32::MAX;
@@ -126,13 +126,15 @@ impl Slots {
         self.handshakes.iter().rev().find_map(Fifo::front)
     }
 
-    /// Makes a record active whose connection was parked, or in its handshake.
-    /// The caller has asked whether the pool is full.
-    pub(crate) fn activate(&mut self, slot: u32, active: Active) -> u32 {
+    /// Makes a record active whose connection was parked, or in its handshake; it
+    /// is to fill the place that this gives. The caller has asked whether the pool
+    /// is full.
+    #[inline]
+    pub(crate) fn activate(&mut self, slot: u32) -> (u32, &mut Cell) {
         self.unlink(slot);
-        let index = self.pool.insert(active);
+        let (index, place) = self.pool.take_place();
         self.records[slot as usize].set_active(index);
-        index
+        (index, place)
     }
 
     /// Parks what is at `index` of the pool as `parked`.

@@ -185,8 +185,7 @@ impl Stack {
         let ts_offset = self.isn.ts_offset(&tuple);
         let path = self.path_to(tuple.remote_addr);
         let conn = Connection::open_active(self.tcp.get(profile).clone(), now, iss, ts_offset, path);
-        let mut active = self.make_active(0, conn, tuple, None);
-        active.moved_at = now;
+        let active = self.make_active(now, conn, tuple, None);
         let made = self.slots.insert(&tuple, |slot| Active { slot, ..active });
         let (slot, index) = made.ok_or(ConnectError::Exhausted)?;
         if let Some(record) = self.slots.record_mut(slot) {

@@ -62,14 +62,11 @@ impl Stack {
         }
         let path = self.path_to(tuple.remote_addr);
         let config = self.tcp.get(profile);
-        let mut segment = half.syn_ack(config, now, self.isn.ts_offset(tuple), path);
-        if half.grants() {
-            let cookie = self.fast_open_cookie(now, tuple.remote_addr, tuple.local_addr);
-            segment.options.fast_open = Some(cookie);
-            self.counters.fast_open_cookies += 1;
-        }
-        segment.src_port = tuple.local_port;
-        segment.dst_port = tuple.remote_port;
+        let segment = Segment {
+            src_port: tuple.local_port,
+            dst_port: tuple.remote_port,
+            ..half.syn_ack(config, now, self.isn.ts_offset(tuple), path)
+        };
         self.syn_acks.0.push_back(SynAck {
             to,
             tuple: *tuple,
@@ -77,7 +74,20 @@ impl Stack {
             dscp: config.dscp,
             hop_limit: config.hop_limit.unwrap_or(self.config.hop_limit),
         });
+        if half.grants() {
+            self.grant_cookie(now, tuple);
+        }
         true
+    }
+
+    /// The SYN-ACK that is owed last, to the client of `tuple`, brings a cookie.
+    #[cold]
+    fn grant_cookie(&mut self, now: Instant, tuple: &FourTuple) {
+        let cookie = self.fast_open_cookie(now, tuple.remote_addr, tuple.local_addr);
+        if let Some(owed) = self.syn_acks.0.back_mut() {
+            owed.segment.options.fast_open = Some(cookie);
+            self.counters.fast_open_cookies += 1;
+        }
     }
 
     /// Writes at most `most` of the SYN-ACKs that are owed; returns how many.

@@ -110,6 +110,12 @@ impl PendingEvents {
     pub(crate) const URGENT: u8 = 16;
     const CLOSED: u8 = 32;
 
+    /// The orderly end, and nothing before it.
+    pub(crate) const FINISHED: Self = Self {
+        bits: Self::CLOSED,
+        reason: Some(CloseReason::Finished),
+    };
+
     pub(crate) const fn add(&mut self, bit: u8) {
         self.bits |= bit;
     }

@@ -256,6 +256,7 @@ impl HalfOpen {
     }
 
     /// The SYN-ACK; the ports are 0, for the owner to fill in.
+    #[inline]
     pub fn syn_ack(&self, config: &Config, now: Instant, ts_offset: u32, path: Path) -> Segment {
         let with = |bit| self.bits & bit != 0;
         let clock = (now.as_millis() as u32).wrapping_add(ts_offset);

@@ -19,8 +19,13 @@ use std::rc::Rc;
 
 use crore_base::{Duration, Instant, SeqNum, WindowScale};
 
-use crate::congestion::initial_window;
+use crate::congestion::{Congestion, initial_window};
+use crate::connection::{first_mss, smss_of};
 use crate::ecn::EcnState;
+use crate::receive::ReceiveSpace;
+use crate::rtt::RttEstimator;
+use crate::send::SendSpace;
+use crate::timestamps::TimestampState;
 use crate::{Config, Connection, Path, State};
 
 /// The parked form of a connection, without owner or address. As bytes
@@ -337,19 +342,37 @@ impl Connection {
 
     /// A parked connection as it was. `ts_offset` and `path` are those that it
     /// was opened with; `released` says that the application has given it back.
+    // Inlined, and nobody is called with a reference to it, so that it is made where
+    // it is to be: it is large, and each copy on its way would cost as much as making it.
+    #[inline(always)]
     pub fn wake(config: &Rc<Config>, parked: &Parked, ts_offset: u32, path: Path, released: bool) -> Self {
-        let (nxt, heard_at, state) = (parked.snd_nxt(), parked.heard_at(), parked.state());
-        let mut connection = Self::new(Rc::clone(config), heard_at, nxt, ts_offset, path, state, 0);
-        connection.released = released;
-        connection.nodelay = parked.flag(bits::NODELAY);
-        connection.sack = parked.flag(bits::SACK);
-        if parked.flag(bits::TIMESTAMPS) {
-            connection.ts.enable(heard_at, parked.ts_recent);
-        }
-        // It may have been lowered since.
-        connection.set_ceiling(connection.config.segment_limit(parked.mss));
+        let (nxt, rcv_nxt, heard_at) = (parked.snd_nxt(), parked.rcv_nxt(), parked.heard_at());
+        let state = parked.state();
         let finished = matches!(state, State::FinWait2 | State::TimeWait);
         let peer_finished = matches!(state, State::CloseWait | State::TimeWait);
+        let has_timestamps = parked.flag(bits::TIMESTAMPS);
+        let mut ts = TimestampState::new(ts_offset);
+        if has_timestamps {
+            ts.enable(heard_at, parked.ts_recent);
+        }
+        let mut rtt = RttEstimator::new(config.rto_initial, config.rto_min, config.rto_max);
+        let mut syn_lost = false;
+        match (parked.srtt.get(), parked.rttvar.get()) {
+            (Some(srtt), Some(rttvar)) => rtt.restore(srtt, rttvar),
+            (None, Some(_)) => {
+                syn_lost = true;
+                rtt.on_syn_lost();
+            }
+            (_, None) => {}
+        }
+        // It may have been lowered since.
+        let (mss, path_mtu) = first_mss(config, path, heard_at, config.segment_limit(parked.mss));
+        //= rfc5681#section-4.1 (SHOULD)
+        // After an idle time the restart window is the initial one, or what the
+        // window was if that was less. The threshold stays.
+        let mut congestion = Congestion::new(config, smss_of(mss, has_timestamps));
+        let small = SMALL_WINDOWS[usize::from(parked.bits >> bits::WINDOW_SHIFT)];
+        congestion.resume((small > 0).then_some(small), parked.rttvar.threshold());
         let scale = WindowScale::new(parked.scales & 0xf);
         let unit = if parked.flag(bits::UNSCALED) {
             0
@@ -357,33 +380,25 @@ impl Connection {
             scale.shift()
         };
         let window = u32::from(parked.snd_wnd) << unit;
-        connection
-            .snd
-            .restore(nxt, scale, window, parked.rcv_nxt(), finished);
-        connection.rcv.scale = WindowScale::new(parked.scales >> 4);
-        if parked.srtt.rest() != 0 {
-            connection.ecn = EcnState::wake(parked.srtt.rest(), nxt);
-        }
-        connection
-            .rcv
-            .restore(parked.rcv_nxt(), parked.rcv_wnd & WINDOW_MASK, peer_finished);
-        match (parked.srtt.get(), parked.rttvar.get()) {
-            (Some(srtt), Some(rttvar)) => connection.rtt.restore(srtt, rttvar),
-            (None, Some(_)) => {
-                connection.syn_lost = true;
-                connection.rtt.on_syn_lost();
-            }
-            (_, None) => {}
-        }
-        //= rfc5681#section-4.1 (SHOULD)
-        // After an idle time the restart window is the initial one, or what the
-        // window was if that was less. The threshold stays.
-        connection.congestion.start(config, connection.smss());
-        let small = SMALL_WINDOWS[usize::from(parked.bits >> bits::WINDOW_SHIFT)];
-        connection
-            .congestion
-            .resume((small > 0).then_some(small), parked.rttvar.threshold());
-        connection.resume_wait(heard_at);
+        let scales = (WindowScale::new(parked.scales >> 4), config.offered_scale());
+        let allowed = parked.rcv_wnd & WINDOW_MASK;
+        let ecn = match parked.srtt.rest() {
+            0 => EcnState::OFF,
+            rest => EcnState::wake(rest, nxt),
+        };
+        let snd = SendSpace::idle(nxt, config.send_buffer, (scale, window), rcv_nxt, finished);
+        let rcv = ReceiveSpace::idle(rcv_nxt, config.receive_limit(), scales, allowed, peer_finished);
+        let state = (state, released);
+        let mut connection =
+            Self::with_spaces(Rc::clone(config), heard_at, (snd, rcv), ts_offset, path, state);
+        connection.nodelay = parked.flag(bits::NODELAY);
+        connection.sack = parked.flag(bits::SACK);
+        connection.syn_lost = syn_lost;
+        (connection.mss, connection.path_mtu) = (mss, path_mtu);
+        connection.ts = ts;
+        connection.rtt = rtt;
+        connection.congestion = congestion;
+        connection.ecn = ecn;
         connection
     }
 }

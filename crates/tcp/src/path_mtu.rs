@@ -112,6 +112,7 @@ pub enum PathMtuVerdict {
 
 impl PathMtu {
     /// A path that may bear `ceiling`, and is used with `mss` at first.
+    #[inline]
     pub(crate) fn new(now: Instant, ceiling: u16, mss: u16) -> Self {
         Self {
             ceiling,
@@ -139,10 +140,10 @@ impl PathMtu {
         self.ceiling
     }
 
-    /// Whether each segment that is sent is of interest here.
+    /// Whether a segment that is sent is of interest here, which may be a `full` one.
     #[inline]
-    pub(crate) fn wants_sent(&self) -> bool {
-        self.proof == Proof::None || self.search != Search::Over
+    pub(crate) fn wants_sent(&self, full: bool) -> bool {
+        (full && self.proof == Proof::None) || self.search != Search::Over
     }
 
     /// Whether each acknowledgment is.

@@ -118,16 +118,28 @@ impl ReceiveSpace {
         self.look_after(self.buffer / 2);
     }
 
-    /// As it stood when nothing was unread and nothing out of order, with a
-    /// window of `wnd` bytes; `finished` if the peer's FIN was taken.
-    pub(crate) fn restore(&mut self, nxt: SeqNum, wnd: u32, finished: bool) {
-        self.irs = nxt - 1;
-        self.nxt = nxt;
-        self.edge = nxt + wnd;
-        self.last_ack_sent = nxt;
-        self.look_after(self.buffer / 2);
-        self.fin_received = finished;
-        self.fin = finished.then_some(nxt - 1);
+    /// Of a connection that was established, with nothing unread and nothing out
+    /// of order, whose peer may send `wnd` bytes; `finished` if its FIN was taken.
+    #[inline]
+    pub(crate) fn idle(
+        nxt: SeqNum,
+        limit: u32,
+        (scale, offered_scale): (WindowScale, WindowScale),
+        wnd: u32,
+        finished: bool,
+    ) -> Self {
+        let limit = limit.max(1);
+        Self {
+            irs: nxt - 1,
+            nxt,
+            edge: nxt + wnd,
+            last_ack_sent: nxt,
+            next_look: nxt + (limit / 2).max(1),
+            fin_received: finished,
+            fin: finished.then_some(nxt - 1),
+            scale,
+            ..Self::new(limit, offered_scale)
+        }
     }
 
     /// Whether `len` bytes from `seq` on are just what comes next: they fit the

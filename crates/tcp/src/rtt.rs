@@ -23,6 +23,7 @@ pub(crate) struct RttEstimator {
 }
 
 impl RttEstimator {
+    #[inline]
     pub(crate) fn new(initial: Duration, min: Duration, max: Duration) -> Self {
         let min = min.max(Duration::from_millis(1));
         let max = max.max(min);
@@ -108,6 +109,7 @@ impl RttEstimator {
     }
 
     /// What was measured before.
+    #[inline]
     pub(crate) fn restore(&mut self, srtt: Duration, rttvar: Duration) {
         self.rttvar = rttvar;
         self.srtt = Some(srtt);

@@ -50,6 +50,7 @@ pub(crate) struct SendSpace {
 }
 
 impl SendSpace {
+    #[inline]
     pub(crate) fn new(iss: SeqNum, limit: u32) -> Self {
         Self {
             una: iss,
@@ -68,22 +69,27 @@ impl SendSpace {
         }
     }
 
-    /// As it stood when nothing was in flight and nothing waited; `finished`
-    /// if our FIN is acknowledged.
-    pub(crate) fn restore(
-        &mut self,
+    /// Of a connection that was established, with nothing in flight and nothing
+    /// that waits; the window is `wnd` since the peer sent up to `rcv_nxt`.
+    /// `finished` if our FIN is acknowledged.
+    #[inline]
+    pub(crate) fn idle(
         nxt: SeqNum,
-        scale: WindowScale,
-        wnd: u32,
+        limit: u32,
+        (scale, wnd): (WindowScale, u32),
         rcv_nxt: SeqNum,
         finished: bool,
-    ) {
-        self.una = nxt;
-        self.nxt = nxt;
-        self.base = nxt - u32::from(finished);
-        self.scale = scale;
-        self.fin_queued = finished;
-        self.set_window(rcv_nxt, nxt, wnd);
+    ) -> Self {
+        Self {
+            base: nxt - u32::from(finished),
+            scale,
+            fin_queued: finished,
+            wnd,
+            max_wnd: wnd,
+            wl1: rcv_nxt,
+            wl2: nxt,
+            ..Self::new(nxt, limit)
+        }
     }
 
     /// From now on the queue may hold `limit` bytes; what it holds beyond stays.

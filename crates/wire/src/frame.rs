@@ -103,7 +103,7 @@ pub enum Packet {
 // TCP comes straight through, in registers: nothing on its way lends out a
 // reference to what was read, or the compiler would assemble it in memory and
 // copy it twice. Whatever is not TCP is read once more.
-#[inline]
+#[inline(always)]
 pub fn parse(frame: &[u8], checksum: RxChecksum) -> Result<Frame, DropReason> {
     let header: &[u8; ETHERNET_HEADER] = frame.first_chunk().ok_or(DropReason::Truncated)?;
     match be16(header, 12) {

@@ -348,7 +348,8 @@ struct Wake {
     config: Rc<Config>,
     path: Path,
     bytes: [u8; PARKED_LEN],
-    woken: Vec<Connection>,
+    /// A place for each, as the stack's pool has them.
+    woken: Vec<Option<Connection>>,
 }
 
 impl Wake {
@@ -358,7 +359,7 @@ impl Wake {
             config,
             path,
             bytes: parked.to_bytes(),
-            woken: Vec::with_capacity(BURST),
+            woken: Vec::new(),
         }
     }
 }
@@ -366,13 +367,13 @@ impl Wake {
 impl Scene for Wake {
     fn prepare(&mut self) {
         self.woken.clear();
+        self.woken.resize_with(BURST, || None);
     }
 
     fn run(&mut self) {
-        for _ in 0..BURST {
+        for place in &mut self.woken {
             let parked = Parked::from_bytes(black_box(&self.bytes));
-            self.woken
-                .push(Connection::wake(&self.config, &parked, 77, self.path, false));
+            *place = Some(Connection::wake(&self.config, &parked, 77, self.path, false));
         }
     }
 

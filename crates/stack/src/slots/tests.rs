@@ -185,7 +185,7 @@ impl Model {
             Op::Activate if places => {
                 if let Some(slot) = self.pick(pick, |life| life.kind != Kind::Active) {
                     let active = idle(slot, self.lives[&slot].tuple);
-                    self.slots.activate(slot, active);
+                    self.slots.activate(slot).1.fill(active);
                     self.forget_lists(slot);
                     self.change(slot, Kind::Active, false);
                 }

@@ -241,6 +241,7 @@ impl Congestion {
     /// A new window takes over from one that was put away: it is `window`
     /// where that was below the initial one, and the `threshold` stays, both in
     /// segments.
+    #[inline]
     pub(crate) fn resume(&mut self, window: Option<u32>, threshold: Option<u32>) {
         let mss = self.window.mss;
         if let Some(segments) = window {

@@ -33,7 +33,6 @@ use std::rc::Rc;
 
 use crore_base::{DropReason, Duration, Instant, SeqNum};
 
-use crate::config::MSS_FLOOR;
 use crate::congestion::Congestion;
 use crate::ecn::EcnState;
 use crate::event::PendingEvents;
@@ -46,15 +45,14 @@ use crate::rtt::RttEstimator;
 use crate::send::SendSpace;
 use crate::sent::SentMap;
 use crate::timestamps::TimestampState;
-use crate::{
-    Buffered, CloseReason, Config, EcnMode, Event, MtuProbing, Path, Recovery, State, Stats, Unreachable,
-};
+use crate::{Buffered, CloseReason, Config, EcnMode, Event, Path, Recovery, State, Stats, Unreachable};
 
 pub use app::{Read, ReadError, WriteError};
 use fast_open::FastOpen;
 pub use fast_open::Grant;
 pub use owed::Challenges;
 use owed::Owed;
+pub(crate) use path::first_mss;
 use patience::Stall;
 use timers::Timer;
 pub use transmit::Plan;
@@ -147,8 +145,7 @@ pub enum Disposition {
 
 impl Connection {
     /// One whose segment size is to be set ([`Self::set_peer_mss`]) before anything
-    /// else. (Inlined, so that it is made where it is to be: it is large.)
-    #[inline(always)]
+    /// else.
     pub(crate) fn new(
         config: Rc<Config>,
         now: Instant,
@@ -158,10 +155,31 @@ impl Connection {
         state: State,
         owed: u8,
     ) -> Self {
+        let snd = SendSpace::new(iss, config.send_buffer);
+        let rcv = ReceiveSpace::new(config.receive_limit(), config.offered_scale());
+        Self {
+            owed: Owed::new(owed),
+            ..Self::with_spaces(config, now, (snd, rcv), ts_offset, path, (state, false))
+        }
+    }
+
+    /// The same where the sequence spaces are known; whether the application has
+    /// given it back stands beside its state, in which it has been since `now`.
+    // Inlined, so that it is made where it is to be: it is large.
+    #[inline(always)]
+    pub(crate) fn with_spaces(
+        config: Rc<Config>,
+        now: Instant,
+        (snd, rcv): (SendSpace, ReceiveSpace),
+        ts_offset: u32,
+        path: Path,
+        (state, released): (State, bool),
+    ) -> Self {
+        let nxt = snd.nxt;
         let rtt = RttEstimator::new(config.rto_initial, config.rto_min, config.rto_max);
         Self {
             state,
-            released: false,
+            released,
             nodelay: config.nodelay,
             corked: config.cork,
             sack: false,
@@ -171,24 +189,27 @@ impl Connection {
             retries: 0,
             keepalives: 0,
             mss: 0,
-            events: PendingEvents::default(),
-            owed: Owed::new(owed),
-            timer: Timer::OFF,
+            events: match state {
+                State::TimeWait => PendingEvents::FINISHED,
+                _ => PendingEvents::default(),
+            },
+            owed: Owed::new(0),
+            timer: Timer::of_state(&config, state, released, now),
             stall: Stall::NONE,
             linger_until: None,
             rto_at: now,
             heard_at: now,
             sent_at: now,
-            snd: SendSpace::new(iss, config.send_buffer),
-            rcv: ReceiveSpace::new(config.receive_limit(), config.offered_scale()),
+            snd,
+            rcv,
             ts: TimestampState::new(ts_offset),
             rtt,
             congestion: Congestion::new(&config, 1),
             ecn: EcnState::OFF,
-            sent: SentMap::new(iss),
-            rack: Rack::new(iss),
+            sent: SentMap::new(nxt),
+            rack: Rack::new(nxt),
             pacing: Pacing::new(config.paces()),
-            recovery: LossRecovery::new(iss),
+            recovery: LossRecovery::new(nxt),
             path,
             path_mtu: PathMtu::new(now, 0, 0),
             urgent: None,
@@ -228,6 +249,13 @@ impl Connection {
     /// Where the connection stands.
     pub const fn state(&self) -> State {
         self.state
+    }
+
+    /// Whether it is not over, and its application has not given it back: the
+    /// usual case, in which its owner has nothing to look after.
+    #[inline]
+    pub fn is_in_use(&self) -> bool {
+        self.state != State::Closed && !self.released
     }
 
     /// Whether it can be deleted: it is closed, its owner was told, and nothing
@@ -396,16 +424,8 @@ impl Connection {
 
     /// No segment is larger than `ceiling`, which the peer and the own link set;
     /// nor, for now, than what the path is known to bear.
-    pub(crate) fn set_ceiling(&mut self, ceiling: u16) {
-        let (now, known) = (self.heard_at, self.path.send_mss.max(MSS_FLOOR));
-        self.mss = ceiling.min(known);
-        self.path_mtu = PathMtu::new(now, ceiling, self.mss);
-        if self.config.mtu_probing == MtuProbing::Always
-            && let Some(base) = PathMtu::base_below(self.mss, self.path.ipv6)
-        {
-            self.mss = base;
-            self.path_mtu.start();
-        }
+    fn set_ceiling(&mut self, ceiling: u16) {
+        (self.mss, self.path_mtu) = first_mss(&self.config, self.path, self.heard_at, ceiling);
     }
 
     //= rfc9293#section-3.7.1 (MUST)
@@ -455,6 +475,7 @@ pub(crate) fn peer_mss(config: &Config, path: Path, named: Option<u16>) -> u16 {
 }
 
 /// SMSS for an MSS of `mss`.
+#[inline]
 pub(crate) fn smss_of(mss: u16, timestamps: bool) -> u32 {
     u32::from(mss) - if timestamps { TIMESTAMPS_LEN } else { 0 }
 }

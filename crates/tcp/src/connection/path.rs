@@ -6,8 +6,9 @@
 use crore_base::{Instant, SeqNum};
 
 use super::Connection;
+use crate::config::MSS_FLOOR;
 use crate::path_mtu::{PathMtu, PathMtuVerdict, SILENT_TIMEOUTS};
-use crate::{MtuProbing, State};
+use crate::{Config, MtuProbing, Path, State};
 
 /// Segments that have to follow a try, so that its loss shows by what arrives
 /// behind it (RFC 4821 section 7.2).
@@ -159,4 +160,19 @@ impl Connection {
     pub fn path_limit(&self) -> Option<u16> {
         (self.mss < self.path_mtu.ceiling() && self.path_mtu.is_routers()).then_some(self.mss)
     }
+}
+
+/// The size of segments to begin with where the peer and the own link take
+/// `ceiling`, and what is to be found out about it.
+#[inline]
+pub(crate) fn first_mss(config: &Config, path: Path, now: Instant, ceiling: u16) -> (u16, PathMtu) {
+    let mss = ceiling.min(path.send_mss.max(MSS_FLOOR));
+    let mut path_mtu = PathMtu::new(now, ceiling, mss);
+    if config.mtu_probing == MtuProbing::Always
+        && let Some(base) = PathMtu::base_below(mss, path.ipv6)
+    {
+        path_mtu.start();
+        return (base, path_mtu);
+    }
+    (mss, path_mtu)
 }

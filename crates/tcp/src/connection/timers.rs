@@ -9,7 +9,7 @@ use crore_base::{Duration, Instant};
 
 use super::{Connection, Owed};
 use crate::recovery::Phase;
-use crate::{CloseReason, State, Unreachable};
+use crate::{Config, State, Unreachable};
 
 /// The main timer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +55,24 @@ impl Timer {
         Self {
             at,
             kind: Kind::Reorder,
+        }
+    }
+
+    pub(super) const fn fin_wait_2(at: Instant) -> Self {
+        Self {
+            at,
+            kind: Kind::FinWait2,
+        }
+    }
+
+    /// The wait of a connection in `state` that began at `since`, if the
+    /// application has `released` it.
+    #[inline]
+    pub(super) fn of_state(config: &Config, state: State, released: bool, since: Instant) -> Self {
+        match state {
+            State::FinWait2 if released => Self::fin_wait_2(since + config.fin_wait_2),
+            State::TimeWait => Self::time_wait(since + config.time_wait),
+            _ => Self::OFF,
         }
     }
 
@@ -236,10 +254,7 @@ impl Connection {
 
     pub(super) fn arm_fin_wait_2(&mut self, now: Instant) {
         if self.released {
-            self.timer = Timer {
-                at: now + self.config.fin_wait_2,
-                kind: Kind::FinWait2,
-            };
+            self.timer = Timer::fin_wait_2(now + self.config.fin_wait_2);
         }
     }
 
@@ -275,18 +290,6 @@ impl Connection {
             _ => return self.heard_at,
         };
         Instant::ZERO + self.timer.at.since(Instant::ZERO + length)
-    }
-
-    /// Starts the wait that ran when the connection was parked, as of `since`.
-    pub(crate) fn resume_wait(&mut self, since: Instant) {
-        match self.state {
-            State::FinWait2 => self.arm_fin_wait_2(since),
-            State::TimeWait => {
-                self.timer = Timer::time_wait(since + self.config.time_wait);
-                self.events.close(CloseReason::Finished);
-            }
-            _ => {}
-        }
     }
 
     /// Something is in flight, and the retransmission timer starts anew.

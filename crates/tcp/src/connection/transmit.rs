@@ -125,7 +125,11 @@ impl Connection {
             } else if seq == old_nxt && self.snd.una == old_nxt {
                 self.congestion.on_restart(now);
             }
-            if seq == old_nxt && self.path_mtu.wants_sent() {
+            if seq == old_nxt
+                && self
+                    .path_mtu
+                    .wants_sent(len + TIMESTAMPS_LEN >= u32::from(self.mss))
+            {
                 self.watch_sent(now, seq, end, len);
             }
             self.snd.nxt = end;
