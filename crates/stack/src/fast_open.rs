@@ -88,6 +88,12 @@ impl FastOpen {
         }
     }
 
+    /// Whether a cookie of `server` is there to be used.
+    fn knows(&self, now: Instant, server: IpAddr) -> bool {
+        let known = self.servers.get(&server);
+        known.is_some_and(|known| known.grant.is_some() && known.disabled_until <= now)
+    }
+
     /// What a SYN to `server` is to carry, whose default MSS is `mss`; nothing
     /// while that was found not to get through.
     fn offer(&mut self, now: Instant, server: IpAddr, mss: u16) -> Option<(FastOpenCookie, u16)> {
@@ -147,6 +153,8 @@ impl FastOpen {
 pub(crate) struct FastOpenQueue {
     /// How many there may be.
     pub(crate) max: u32,
+    /// Whether data is taken without a cookie.
+    pub(crate) trusting: bool,
     pending: u32,
     /// When those that have failed cease to count.
     held: VecDeque<Instant>,
@@ -200,7 +208,29 @@ impl Stack {
         self.listeners.set_fast_open_max(listener, max)
     }
 
-    //= rfc7413#section-4.2.1 (MUST)
+    /// Whether `listener` takes the data of a SYN without asking for a cookie. That is
+    /// for networks where nobody can forge an address, or where it does not matter;
+    /// the limit of [`Self::set_fast_open_queue`] holds all the same. Whether there is
+    /// such a listener.
+    pub fn set_fast_open_without_cookie(&mut self, listener: ListenerId, trusting: bool) -> bool {
+        self.listeners.set_fast_open_trusting(listener, trusting)
+    }
+
+    /// Whether data would go with the SYN of a connection to `server` that is opened
+    /// by [`Self::connect_with_data`]: a cookie of its is known.
+    pub fn knows_fast_open(&self, now: Instant, server: IpAddr) -> bool {
+        self.fast_open.policy.is_client() && self.fast_open.knows(now, server)
+    }
+
+    /// How many bytes the SYN can carry that is about to be sent for `conn`; zero if
+    /// it is to carry none.
+    pub fn syn_room(&self, conn: ConnId) -> usize {
+        self.slots
+            .active_by_id(conn)
+            .map_or(0, |active| active.conn.syn_room())
+    }
+
+    //= rfc7413#section-4.2.2 (MUST)
     // With a cookie of the server's, the SYN carries data; without one, it asks for
     // one, and the data follows the handshake.
     /// As [`Self::connect_with`], with the first data; says how much of it was
@@ -214,8 +244,14 @@ impl Stack {
     ) -> Result<(ConnId, usize), ConnectError> {
         let conn = self.connect_with(now, remote, how)?;
         let offer = if self.fast_open.policy.is_client() {
-            let default = self.path_to(remote.ip()).default_mss();
-            self.fast_open.offer(now, remote.ip(), default)
+            let default = if how.without_cookie {
+                // Where so much is known of the network, its MTU is, too.
+                u16::MAX
+            } else {
+                self.path_to(remote.ip()).default_mss()
+            };
+            let offer = self.fast_open.offer(now, remote.ip(), default);
+            offer.map(|(cookie, mss)| ((!how.without_cookie).then_some(cookie), mss))
         } else {
             None
         };
@@ -227,7 +263,8 @@ impl Stack {
         };
         if let Some((cookie, mss)) = offer {
             active.conn.offer_fast_open(cookie, mss);
-            self.counters.fast_opens_out += u64::from(!cookie.is_request());
+            let asks = cookie.is_some_and(|cookie| cookie.is_request());
+            self.counters.fast_opens_out += u64::from(!asks);
         }
         let taken = active.conn.write(data).unwrap_or(0);
         self.mark_ready(index);
@@ -247,14 +284,13 @@ impl Stack {
         iss: SeqNum,
     ) -> SynWithCookie {
         let ordinary = |grants| SynWithCookie::Ordinary { grants };
-        let Some(cookie) = pending.segment.options.fast_open else {
-            return ordinary(false);
-        };
         let (client, server) = (pending.tuple.remote_addr, pending.tuple.local_addr);
-        if cookie.is_request() {
-            return ordinary(true);
-        }
-        let verdict = self.fast_open.keys.judge(now, client, server, &cookie);
+        let verdict = match pending.segment.options.fast_open {
+            _ if listener.trusts && !pending.payload.is_empty() => CookieVerdict::Good,
+            None => return ordinary(false),
+            Some(cookie) if cookie.is_request() => return ordinary(true),
+            Some(cookie) => self.fast_open.keys.judge(now, client, server, &cookie),
+        };
         let may_open = verdict != CookieVerdict::Bad
             && self.cookies.policy != CookiePolicy::Always
             && !pending.segment.flags.has_fin()
@@ -310,8 +346,8 @@ impl Stack {
         true
     }
 
-    /// Gives the client a cookie with its SYN-ACK.
-    pub(crate) fn fast_open_cookie(&self, now: Instant, client: IpAddr, server: IpAddr) -> FastOpenCookie {
+    /// The cookie that `client` is given by a listener at `server` if it asks now.
+    pub fn fast_open_cookie(&self, now: Instant, client: IpAddr, server: IpAddr) -> FastOpenCookie {
         self.fast_open.keys.cookie(now, client, server)
     }
 

@@ -70,7 +70,9 @@ impl Stack {
             iss = above + 65_535 + 1;
         }
         let mut grants = false;
-        if listener.fast_open && pending.segment.options.fast_open.is_some() {
+        if listener.fast_open
+            && (pending.segment.options.fast_open.is_some() || listener.trusts && !pending.payload.is_empty())
+        {
             match self.on_syn_with_cookie(now, pending, listener, iss) {
                 SynWithCookie::Opened => return Ok(()),
                 SynWithCookie::Ordinary { grants: gives } => grants = gives,

@@ -28,6 +28,8 @@ pub(crate) struct Door {
     pub(crate) profile: ProfileId,
     /// Whether data in a SYN may be taken.
     pub(crate) fast_open: bool,
+    /// Whether it is taken without a cookie.
+    pub(crate) trusts: bool,
     /// As many handshakes are under way as may be.
     pub(crate) is_full: bool,
 }
@@ -103,6 +105,7 @@ impl Listeners {
             id: listener.id,
             profile: listener.profile,
             fast_open: listener.fast_open.max > 0,
+            trusts: listener.fast_open.trusting,
             is_full: listener.half_open >= listener.backlog,
         })
     }
@@ -120,6 +123,11 @@ impl Listeners {
     pub(crate) fn set_fast_open_max(&mut self, id: ListenerId, max: u32) -> bool {
         let listener = self.list.iter_mut().find(|l| l.id == id);
         listener.map(|l| l.fast_open.max = max).is_some()
+    }
+
+    pub(crate) fn set_fast_open_trusting(&mut self, id: ListenerId, trusting: bool) -> bool {
+        let listener = self.list.iter_mut().find(|l| l.id == id);
+        listener.map(|l| l.fast_open.trusting = trusting).is_some()
     }
 
     /// A handshake whose data is taken begins, if there may be one more.

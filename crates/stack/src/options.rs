@@ -36,6 +36,10 @@ pub struct ConnectOptions {
     pub local_port: Option<u16>,
     /// With these options.
     pub tcp: Option<Options>,
+    /// The server is known to take data with a SYN without a cookie (where client and
+    /// server trust all of the network between them): [`Stack::connect_with_data`]
+    /// sends it so.
+    pub without_cookie: bool,
 }
 
 impl Stack {

@@ -42,7 +42,7 @@ fn connect_with(world: &mut World, v6: bool, data: &[u8]) -> ConnId {
     conn
 }
 
-//= rfc7413#section-3.1 (MUST)
+//= rfc7413#section-3 (MUST)
 #[test]
 fn the_second_connection_brings_its_data_with_the_syn() {
     for v6 in [false, true] {
@@ -211,6 +211,47 @@ fn beyond_the_limit_handshakes_are_ordinary_and_failed_ones_go_on_counting() {
         b"",
     );
     assert_eq!(seen[0].options.fast_open, None, "it gives no cookies either");
+}
+
+//= rfc7413#section-7.3 (MAY)
+#[test]
+fn where_cookies_are_not_wanted_the_first_connection_brings_its_data() {
+    let (mut world, listener) = world(false, |c| c.fast_open_queue = 1);
+    let how = ConnectOptions {
+        without_cookie: true,
+        ..ConnectOptions::default()
+    };
+    let connect = |world: &mut World| {
+        let stack = &mut world.client.stack;
+        let (conn, _) = stack
+            .connect_with_data(world.now, remote(false), &how, &[])
+            .unwrap();
+        assert_eq!(stack.syn_room(conn), 1_420, "a whole segment's");
+        stack.write(conn, b"hello").unwrap();
+        world.run(MOMENT);
+        let accepted = *world.server.opened().last().unwrap();
+        assert_eq!(world.server.read_all(accepted), b"hello", "it arrives");
+    };
+    connect(&mut world);
+    assert_eq!(
+        world.server.stack.counters().fast_opens_in,
+        0,
+        "a listener trusts nobody unless told to"
+    );
+    let stack = &mut world.server.stack;
+    assert!(stack.set_fast_open_without_cookie(listener, true), "it is there");
+    connect(&mut world);
+    assert_eq!(world.server.stack.counters().fast_opens_in, 1, "with the SYN");
+    assert_eq!(world.client.stack.counters().fast_opens_out, 2, "both times");
+    // Its limit holds all the same.
+    let stranger = Stranger::new(&world);
+    stranger.introduce(world.now, 7);
+    let acks = [4_000, 4_001].map(|port| {
+        strange_syn(&mut world, &stranger, 7, port, None, b"hello")[0]
+            .ack
+            .0
+    });
+    assert_eq!(acks, [1_006, 1_001], "one at once");
 }
 
 /// Protects everybody else from Fast Open: without it, and where cookies are the

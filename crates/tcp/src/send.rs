@@ -198,6 +198,12 @@ impl SendSpace {
         self.una.distance_to(self.nxt)
     }
 
+    /// Whether data is in flight; a SYN is none.
+    #[inline]
+    pub(crate) fn has_data_out(&self) -> bool {
+        self.base != self.nxt
+    }
+
     /// Whether anything waits to be sent for the first time.
     pub(crate) fn has_unsent(&self) -> bool {
         self.nxt != self.end()

@@ -76,6 +76,8 @@ pub struct Stats {
     pub reordering_seen: bool,
     /// The shortest round trip of late; none before the first measurement.
     pub min_rtt: Option<Duration>,
+    /// Whether data came with a SYN, from either end, and was taken.
+    pub syn_data: bool,
     /// Memory pinned by data.
     pub buffered: Buffered,
 }

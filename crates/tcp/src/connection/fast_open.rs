@@ -17,15 +17,26 @@ use crate::event::PendingEvents;
 /// What one connection has to do with it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum FastOpen {
-    /// Our SYN carries this, and data if it is a cookie; `mss` is what the peer
-    /// took last time.
-    Offer { cookie: FastOpenCookie, mss: u16 },
-    /// The data of a SYN was taken, and may be answered at once; the client gets a
-    /// new cookie for its old one.
-    Accepted(Option<FastOpenCookie>),
-    /// The handshake is over; the peer gave us this.
-    Settled(Option<Grant>),
+    /// Our SYN carries this, and data unless it asks for a cookie; `mss` is what
+    /// the peer took last time. Without a cookie it carries data alone.
+    Offer {
+        cookie: Option<FastOpenCookie>,
+        mss: u16,
+    },
+    /// A SYN was believed, and may be answered at once; whether it had data, which
+    /// was taken. The client gets a new cookie for its old one.
+    Accepted {
+        renewal: Option<FastOpenCookie>,
+        data: bool,
+    },
+    /// The handshake is over; the peer gave us this, and took data of our SYN or not.
+    Settled { grant: Option<Grant>, data: bool },
 }
+
+/// As much of a segment as options may take (RFC 9293 section 3.1): data of a SYN
+/// leaves room for them, so that the same bytes fit into a segment if they have to be
+/// sent again.
+const OPTIONS_MAX: u16 = 40;
 
 /// What a server has given for the next time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,10 +50,36 @@ pub struct Grant {
 impl Connection {
     /// To be called before the SYN goes: it is to carry `cookie`, and as much of
     /// what is written by then as fits a peer with `mss` (without options); or,
-    /// if it is no cookie, to ask for one.
-    pub fn offer_fast_open(&mut self, cookie: FastOpenCookie, mss: u16) {
+    /// if it is no cookie, to ask for one. With `None` it carries data and no option:
+    /// the server is known to want no cookie.
+    pub fn offer_fast_open(&mut self, cookie: impl Into<Option<FastOpenCookie>>, mss: u16) {
         if self.state == State::SynSent && self.snd.nxt == self.snd.iss {
+            let cookie = cookie.into();
             self.fast_open = Some(Box::new(FastOpen::Offer { cookie, mss }));
+        }
+    }
+
+    /// How many bytes the SYN can carry that is about to be sent; zero if it is to
+    /// carry none.
+    pub fn syn_room(&self) -> usize {
+        match self.fast_open.as_deref() {
+            Some(&FastOpen::Offer { cookie, mss })
+                if self.snd.nxt == self.snd.iss
+                    && self.state == State::SynSent
+                    && !cookie.is_some_and(|cookie| cookie.is_request()) =>
+            {
+                let limit = self.config.segment_limit(self.path.mss.min(mss));
+                usize::from(limit.saturating_sub(OPTIONS_MAX))
+            }
+            _ => 0,
+        }
+    }
+
+    /// Whether data of a SYN, of ours or of the peer's, was taken by whom it was for.
+    pub(super) fn syn_data_taken(&self) -> bool {
+        match self.fast_open.as_deref() {
+            Some(FastOpen::Accepted { data, .. } | FastOpen::Settled { data, .. }) => *data,
+            Some(FastOpen::Offer { .. }) | None => false,
         }
     }
 
@@ -52,10 +89,14 @@ impl Connection {
     // [`Self::open_passive`].
     /// Takes the data of a SYN whose cookie was good; `renewal` takes that one's place.
     pub fn accept_fast_open(&mut self, data: Chunk, renewal: Option<FastOpenCookie>) {
-        self.fast_open = Some(Box::new(FastOpen::Accepted(renewal)));
+        let has_data = !data.is_empty();
+        self.fast_open = Some(Box::new(FastOpen::Accepted {
+            renewal,
+            data: has_data,
+        }));
         self.events.add(PendingEvents::CONNECTED);
         let limit = usize::from(self.config.max_reassembly_chunks);
-        if !data.is_empty() && self.rcv.accept(self.rcv.nxt, data, false, limit).readable {
+        if has_data && self.rcv.accept(self.rcv.nxt, data, false, limit).readable {
             self.events.add(PendingEvents::READABLE);
         }
     }
@@ -68,7 +109,7 @@ impl Connection {
     /// What the peer gave for the next time, once it has.
     pub fn fast_open_grant(&self) -> Option<Grant> {
         match self.fast_open.as_deref() {
-            Some(FastOpen::Settled(grant)) => *grant,
+            Some(FastOpen::Settled { grant, .. }) => *grant,
             _ => None,
         }
     }
@@ -82,44 +123,40 @@ impl Connection {
     /// Whether data may go in SYN-RECEIVED.
     #[inline]
     pub(super) fn sends_early(&self) -> bool {
-        matches!(self.fast_open.as_deref(), Some(FastOpen::Accepted(_)))
+        matches!(self.fast_open.as_deref(), Some(FastOpen::Accepted { .. }))
     }
 
     //= rfc7413#section-4.1.3.1 (SHOULD)
     // When a SYN gets no answer it is sent again without data and without cookie.
-    /// What our SYN is to carry: the option, and how many bytes of data, given
-    /// that its other options take `options` bytes.
-    pub(super) fn fast_open_offer(&self, options: usize) -> Option<(FastOpenCookie, u16)> {
-        let (cookie, mss) = match *self.fast_open.as_deref()? {
-            FastOpen::Offer { cookie, mss } => (cookie, mss),
-            FastOpen::Accepted(renewal) => return renewal.map(|cookie| (cookie, 0)),
-            FastOpen::Settled(_) => return None,
-        };
-        if self.snd.nxt != self.snd.iss || self.state != State::SynSent {
-            return None;
+    /// What our SYN, or our SYN-ACK, is to carry: the option, and how many bytes of data.
+    pub(super) fn fast_open_offer(&self) -> (Option<FastOpenCookie>, u16) {
+        match self.fast_open.as_deref() {
+            Some(&FastOpen::Offer { cookie, .. })
+                if self.snd.nxt == self.snd.iss && self.state == State::SynSent =>
+            {
+                let room = self.syn_room() as u32;
+                let data = self.snd.unsent_from(self.snd.iss + 1).min(room);
+                (cookie, data as u16)
+            }
+            Some(&FastOpen::Accepted { renewal, .. }) => (renewal, 0),
+            _ => (None, 0),
         }
-        if cookie.is_request() {
-            return Some((cookie, 0));
-        }
-        // Kind, length, and NOPs to a multiple of four.
-        let option = (2 + cookie.as_bytes().len()).next_multiple_of(4);
-        let limit = self.config.segment_limit(self.path.mss.min(mss));
-        let room = usize::from(limit).saturating_sub(options + option);
-        let data = self.snd.unsent_from(self.snd.iss + 1).min(room as u32);
-        Some((cookie, data as u16))
     }
 
     /// The SYN-ACK came, with this option.
     pub(super) fn settle_fast_open(&mut self, cookie: Option<FastOpenCookie>, mss: Option<u16>) {
+        let data = self.snd.una.after(self.snd.iss + 1);
         if let Some(fast_open) = self.fast_open.as_deref_mut()
-            && let FastOpen::Offer { .. } = fast_open
+            && let FastOpen::Offer { cookie: offered, .. } = *fast_open
         {
-            let cookie = cookie.filter(|cookie| !cookie.is_request());
-            *fast_open = FastOpen::Settled(cookie.map(|cookie| Grant { cookie, mss }));
+            // What nobody has asked for is nothing to be kept.
+            let cookie = cookie.filter(|cookie| offered.is_some() && !cookie.is_request());
+            let grant = cookie.map(|cookie| Grant { cookie, mss });
+            *fast_open = FastOpen::Settled { grant, data };
         }
     }
 
-    //= rfc7413#section-4.2.1 (MUST)
+    //= rfc7413#section-4.2.2 (MUST)
     // What the SYN carried and its acknowledgment does not cover is sent again; it
     // was not lost to congestion.
     /// Our SYN is acknowledged, and perhaps some data with it: what is still out is

@@ -345,6 +345,7 @@ impl Connection {
             spurious: self.counts.spurious,
             reordering_seen: self.rack.reordering_seen,
             min_rtt: self.rack.min_rtt(),
+            syn_data: self.syn_data_taken(),
             buffered: Buffered {
                 send: self.snd.footprint(),
                 receive,

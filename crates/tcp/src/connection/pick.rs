@@ -44,7 +44,12 @@ impl Connection {
         if !self.snd.has_unsent() {
             return None;
         }
-        self.pick_new(self.open_window(now).saturating_sub(self.pipe()), room)
+        // What is sent before the SYN is acknowledged (RFC 7413) has a whole window.
+        let syn = u32::from(self.snd.una == self.snd.iss);
+        let budget = self
+            .open_window(now)
+            .saturating_sub(self.pipe().saturating_sub(syn));
+        self.pick_new(budget, room)
     }
 
     //= rfc3042#section-2 (SHOULD)
@@ -176,7 +181,7 @@ impl Connection {
         // flight, with a timer: `is_stuck`).
         let goes = len == room
             || (all
-                && (fin || (!self.corked && (self.nodelay || snd.una == snd.nxt || self.sends_urgent()))))
+                && (fin || (!self.corked && (self.nodelay || !snd.has_data_out() || self.sends_urgent()))))
             || (len == window && u64::from(len) * 2 >= u64::from(snd.max_wnd));
         goes.then_some(Pick {
             seq: snd.nxt,

@@ -234,9 +234,8 @@ impl Connection {
             ..TcpOptions::default()
         };
         let mut payload_len = 0;
-        if let Some((cookie, data)) = self.fast_open_offer(options.encoded_len()) {
-            options.fast_open = Some(cookie);
-            payload_len = data;
+        if self.fast_open.is_some() {
+            (options.fast_open, payload_len) = self.fast_open_offer();
         }
         let (flags, ack) = if answers {
             let agreed = self.ecn.syn_ack_flags(self.retries);

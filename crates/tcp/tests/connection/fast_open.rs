@@ -59,7 +59,7 @@ fn a_client_without_cookie_asks_for_one_and_sends_its_data_afterwards() {
     assert!(!lone.conn.fast_open_failed(), "nothing was lost");
 }
 
-//= rfc7413#section-4.2.1 (MUST)
+//= rfc7413#section-4.2.2 (MUST)
 #[test]
 fn a_client_with_a_cookie_sends_data_with_its_syn() {
     let mut lone = client(cookie(5), b"hello");
@@ -112,7 +112,7 @@ fn a_syn_ack_offers_what_the_syn_has_left_of_the_buffer() {
 }
 
 /// Protects the bytes that a SYN carried and its SYN-ACK does not acknowledge.
-//= rfc7413#section-4.2.1 (MUST)
+//= rfc7413#section-4.2.2 (MUST)
 #[test]
 fn what_the_syn_ack_does_not_cover_is_sent_again_at_once() {
     for (acked, expected) in [(1, vec![(1, 5)]), (3, vec![(3, 3)])] {
@@ -160,15 +160,67 @@ fn a_syn_without_answer_is_sent_again_without_data_and_without_cookie() {
 //= rfc7413#section-4.1.3 (MUST)
 #[test]
 fn no_more_goes_with_the_syn_than_the_peer_took_last_time() {
-    for (mss, expected) in [(MSS, 1_000), (536, 536), (9_000, 1_000)] {
+    // Forty bytes are left for options: if it has to be sent again, it fits into a segment.
+    for (mss, expected) in [(MSS, 960), (536, 496), (9_000, 960)] {
         let mut lone = Lone::opening(plain());
         lone.conn.offer_fast_open(cookie(5), mss);
+        assert_eq!(lone.conn.syn_room(), expected, "MSS {mss}: told before");
         lone.conn.write(&[7; 5_000]).expect("open");
         let sent = lone.out_raw();
-        let (segment, data) = &sent[0];
         assert_eq!(sent.len(), 1, "MSS {mss}: nothing more before an answer");
-        let options = segment.header_len() - 20;
-        assert_eq!(data.len() + options, expected, "MSS {mss}");
+        assert_eq!(sent[0].1.len(), expected, "MSS {mss}");
+        assert_eq!(lone.conn.syn_room(), 0, "MSS {mss}: it is sent");
+    }
+}
+
+//= rfc7413#section-7.3 (MAY)
+#[test]
+fn data_may_go_without_a_cookie_where_the_server_wants_none() {
+    let mut lone = Lone::opening(plain());
+    lone.conn.offer_fast_open(None, MSS);
+    lone.conn.write(b"hello").expect("written before it is open");
+    let sent = lone.out_raw();
+    assert_eq!((sent.len(), &sent[0].1[..]), (1, &b"hello"[..]), "with the SYN");
+    assert_eq!(sent[0].0.options.fast_open, None, "and without the option");
+    assert!(!lone.conn.stats().syn_data, "nothing is taken yet");
+    lone.recv(&syn_ack(6, Some(cookie(6))), b"");
+    assert!(lone.conn.stats().syn_data, "the server has taken it");
+    assert_eq!(
+        lone.conn.fast_open_grant(),
+        None,
+        "a cookie that nobody asked for is not kept"
+    );
+    // Where it gets no answer, it goes as ever.
+    let mut lone = Lone::opening(plain());
+    lone.conn.offer_fast_open(None, MSS);
+    lone.conn.write(b"hello").expect("written before it is open");
+    lone.out();
+    lone.wait();
+    assert!(lone.out_raw()[0].1.is_empty(), "the SYN again, alone");
+    lone.recv(&syn_ack(1, None), b"");
+    assert_eq!(lone.data(), [(1, 5)], "the data follows");
+    assert!(!lone.conn.stats().syn_data, "the SYN's was not taken");
+}
+
+//= rfc7413#section-4.2.2 (MUST)
+/// Protects the answer from waiting for the end of the handshake: Nagle's algorithm
+/// and the initial window count data, and a SYN-ACK is none.
+#[test]
+fn a_server_has_a_whole_initial_window_before_the_handshake_is_over() {
+    let config = Config {
+        nodelay: false,
+        initial_window: 4,
+        ..plain()
+    };
+    for (written, expected) in [(10, vec![10]), (4_000, vec![1_000; 4]), (5_000, vec![1_000; 4])] {
+        let mut lone = Lone::listening(config.clone());
+        lone.conn.accept_fast_open(Chunk::copy_from(b"hello"), None);
+        lone.out();
+        lone.conn.write(&vec![7; written]).expect("writable");
+        let sent: Vec<usize> = lone.data().iter().map(|&(_, len)| len).collect();
+        assert_eq!(sent, expected, "{written} bytes");
+        lone.conn.write(b"more").expect("writable");
+        assert_eq!(lone.data(), [], "{written} bytes: what is small waits for those");
     }
 }
 
