@@ -397,6 +397,51 @@ fn a_pipe_takes_what_is_spliced_from_a_socket() {
 }
 
 #[test]
+fn data_goes_with_the_syn_where_it_is_asked_for() {
+    let remote = addr("192.0.2.1:80");
+    let begun = |knobs: &str| {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), knobs).expect("written");
+        let library = Library::start(&format!("{FLAGS},knobs={}", file.path().display()));
+        let fd = library.socket(libc::AF_INET, libc::SOCK_NONBLOCK);
+        (library, fd)
+    };
+    let send = |library: &Library, fd| {
+        let sent = library.sendto(fd, b"hello", libc::MSG_FASTOPEN, remote);
+        if sent < 0 { Err(errno()) } else { Ok(sent) }
+    };
+    // Without a cookie it is asked for.
+    let (library, fd) = begun("");
+    assert_eq!(
+        send(&library, fd),
+        Err(libc::EINPROGRESS),
+        "under way, without data"
+    );
+    let (syn, payload, _) = expect(&library, Flags::SYN);
+    assert!(
+        syn.options.fast_open.is_some_and(|cookie| cookie.is_request()),
+        "it asks"
+    );
+    assert_eq!(payload, b"", "without data");
+    assert_eq!(send(&library, fd), Err(libc::EALREADY), "it is under way");
+    library.free();
+    // Where none is needed the data goes.
+    let (library, fd) = begun("fast_open = 5");
+    assert_eq!(send(&library, fd), Ok(5), "sent");
+    let (syn, payload, _) = expect(&library, Flags::SYN);
+    assert_eq!(
+        (syn.options.fast_open, &payload[..]),
+        (None, &b"hello"[..]),
+        "at once"
+    );
+    library.free();
+    // And where nobody may use it, the program is told.
+    let (library, fd) = begun("fast_open = 0");
+    assert_eq!(send(&library, fd), Err(libc::EOPNOTSUPP), "refused");
+    library.free();
+}
+
+#[test]
 fn knobs_come_from_a_file() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), "syn_option_order = \"freebsd\"\nwindow_scale = 6\n").expect("written");

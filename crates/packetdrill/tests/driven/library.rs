@@ -108,20 +108,7 @@ impl Library {
     }
 
     fn with_address(&self, call: WithAddress, fd: c_int, to: SocketAddr) -> c_int {
-        let mut bytes = [0u8; 28];
-        let len = match to.ip() {
-            IpAddr::V4(ip) => {
-                bytes[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
-                bytes[4..8].copy_from_slice(&ip.octets());
-                16
-            }
-            IpAddr::V6(ip) => {
-                bytes[..2].copy_from_slice(&(libc::AF_INET6 as u16).to_ne_bytes());
-                bytes[8..24].copy_from_slice(&ip.octets());
-                28
-            }
-        };
-        bytes[2..4].copy_from_slice(&to.port().to_be_bytes());
+        let (bytes, len) = address(to);
         // SAFETY: so many bytes of an address.
         unsafe { call(self.table.userdata, fd, bytes.as_ptr().cast(), len) }
     }
@@ -167,6 +154,14 @@ impl Library {
     pub(crate) fn write(&self, fd: c_int, bytes: &[u8]) -> isize {
         // SAFETY: so many bytes.
         unsafe { (self.table.write)(self.table.userdata, fd, bytes.as_ptr().cast(), bytes.len()) }
+    }
+
+    pub(crate) fn sendto(&self, fd: c_int, bytes: &[u8], flags: c_int, to: SocketAddr) -> isize {
+        let (name, name_len) = address(to);
+        let (at, len) = (bytes.as_ptr().cast(), bytes.len());
+        let name = name.as_ptr().cast();
+        // SAFETY: so many bytes, and so many of an address.
+        unsafe { (self.table.sendto)(self.table.userdata, fd, at, len, flags, name, name_len) }
     }
 
     pub(crate) fn close(&self, fd: c_int) -> c_int {
@@ -263,6 +258,25 @@ impl Library {
         assert_eq!(result, 0, "there is a time");
         time.tv_sec * 1_000_000 + time.tv_usec
     }
+}
+
+/// An address as C has it, and its length.
+fn address(of: SocketAddr) -> ([u8; 28], socklen_t) {
+    let mut bytes = [0u8; 28];
+    let len = match of.ip() {
+        IpAddr::V4(ip) => {
+            bytes[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
+            bytes[4..8].copy_from_slice(&ip.octets());
+            16
+        }
+        IpAddr::V6(ip) => {
+            bytes[..2].copy_from_slice(&(libc::AF_INET6 as u16).to_ne_bytes());
+            bytes[8..24].copy_from_slice(&ip.octets());
+            28
+        }
+    };
+    bytes[2..4].copy_from_slice(&of.port().to_be_bytes());
+    (bytes, len)
 }
 
 pub(crate) fn errno() -> c_int {

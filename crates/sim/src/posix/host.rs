@@ -9,10 +9,10 @@ use crore_stack::{ConfigError, ConnId, CookiePolicy, Event, Stack, StackConfig};
 use thiserror::Error;
 
 use super::call::{Call, Errno, Fd, Outcome, Output, Reply, Ticket};
-use super::calls::Progress;
+use super::calls::{FIRST_PORT, Progress};
 use super::file::{File, Kind, Pipe};
 use super::knobs::Knobs;
-use super::socket::{Options, Phase, Socket, SocketId};
+use super::socket::{FastOpenOptions, Options, Phase, Socket, SocketId};
 use super::wire::IpNic;
 
 /// Turns at one instant, after which the host is taken to run in circles.
@@ -71,6 +71,8 @@ pub struct Host {
     /// Names for sockets and pipes that were not used yet.
     next_name: u64,
     next_ticket: u64,
+    /// Where the port is looked for of a connection that is opened by its first write.
+    pub(super) next_early_port: u16,
     /// Calls that wait, in the order in which they came.
     waiting: Vec<Waiting>,
     /// Replies of calls that waited, until they are fetched.
@@ -117,6 +119,9 @@ impl Host {
             ephemeral_first: 32_768,
             ephemeral_last: 60_999,
             tcp: knobs.tcp(),
+            fast_open: knobs.fast_open_policy(),
+            // Listeners say for themselves how many they take.
+            fast_open_queue: 0,
             ..StackConfig::default()
         };
         let nic = IpNic::new(local, gateway, knobs.mtu);
@@ -134,6 +139,7 @@ impl Host {
             pipes: BTreeMap::new(),
             next_name: 1,
             next_ticket: 0,
+            next_early_port: FIRST_PORT,
             waiting: Vec::new(),
             done: BTreeMap::new(),
         };
@@ -442,6 +448,7 @@ impl Host {
             send_timeout: 0,
             congestion: self.knobs.congestion,
             inq: false,
+            fast_open: FastOpenOptions::default(),
             kept: Vec::new(),
         }
     }

@@ -63,6 +63,7 @@ const OPT_SACK: u8 = 2;
 const OPT_WSCALE: u8 = 4;
 const OPT_ECN: u8 = 8;
 const OPT_ECN_SEEN: u8 = 16;
+const OPT_SYN_DATA: u8 = 32;
 
 /// The structure for a socket, whatever it is.
 pub(super) fn tcp_info(socket: &Socket, stack: &Stack, now: Instant, mtu: u16) -> Vec<u8> {
@@ -154,6 +155,7 @@ fn fill(out: &mut [u8], stats: &Stats) {
         (stats.scales.is_some(), OPT_WSCALE),
         (stats.ecn != EcnMode::Off, OPT_ECN),
         (stats.ce_received > 0, OPT_ECN_SEEN),
+        (stats.syn_data, OPT_SYN_DATA),
     ];
     out[OPTIONS] = options
         .into_iter()

@@ -4,10 +4,13 @@
 //! its range.
 
 use crore_base::{Duration, WindowScale};
+use crore_stack::FastOpenPolicy;
 use crore_tcp::{CongestionKind, EcnPolicy, Keepalive};
 use crore_wire::OptionOrder;
 use serde::Deserialize;
 use thiserror::Error;
+
+use super::calls::early::FastOpenBits;
 
 /// The knobs of one host. An absent one has its default.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -69,6 +72,10 @@ pub struct Knobs {
     pub keepalive_interval_ms: u64,
     /// How many of them in a row. Default 9.
     pub keepalive_probes: u8,
+    /// TCP Fast Open (RFC 7413), by the bits of Linux' sysctl: 1 clients, 2 servers, 4
+    /// clients without a cookie, 0x200 servers without one, 0x400 listeners that do not
+    /// ask for it. Programs use it only if they say so. Default 1, as in Linux.
+    pub fast_open: u32,
     /// For how long in virtual time a packet is waited for before it is said
     /// that none comes. Default 300,000: more than any silence between
     /// retransmissions; keepalive has longer ones.
@@ -106,6 +113,7 @@ impl Default for Knobs {
             keepalive_ms: 7_200_000,
             keepalive_interval_ms: 75_000,
             keepalive_probes: 9,
+            fast_open: 1,
             receive_timeout_ms: 300_000,
             seed: 0,
         }
@@ -236,7 +244,7 @@ impl Knobs {
     }
 
     fn check(&self) -> Result<(), KnobError> {
-        let rules: [(bool, &'static str, &'static str); 10] = [
+        let rules: [(bool, &'static str, &'static str); 11] = [
             ((576..=9000).contains(&self.mtu), "mtu", "576 to 9000"),
             (
                 self.mss == 0 || (64..=9000).contains(&self.mss),
@@ -261,6 +269,7 @@ impl Knobs {
                 "delayed_ack_ms",
                 "at most 500 (RFC 9293 section 3.8.6.3)",
             ),
+            (self.fast_open <= 0x7ff, "fast_open", "0 to 2047"),
             (self.keepalive_probes > 0, "keepalive_probes", "at least 1"),
             (
                 !matches!(self.window_scale, WindowScaleKnob::Shift(15..)),
@@ -282,6 +291,17 @@ impl Knobs {
             (_, Some(delay)) => delay,
             (Some(false), None) => USUAL_MS,
         })
+    }
+
+    /// Who may use Fast Open.
+    pub(super) fn fast_open_policy(&self) -> FastOpenPolicy {
+        let bits = FastOpenBits(self.fast_open);
+        match (bits.client(), bits.server()) {
+            (false, false) => FastOpenPolicy::Off,
+            (true, false) => FastOpenPolicy::Client,
+            (false, true) => FastOpenPolicy::Server,
+            (true, true) => FastOpenPolicy::Both,
+        }
     }
 
     /// What they say of TCP. Nagle's algorithm is on, as sockets have it.

@@ -14,6 +14,7 @@
 //!  Call -> call.rs   -> host.rs (clock, packets, who waits) -> Stack
 //!             |           calls/open.rs     socket, bind, listen, accept, connect, close
 //!             |           calls/data.rs     receiving and sending
+//!             |           calls/early.rs    Fast Open: data with the SYN
 //!             |           calls/options.rs  get- and setsockopt, fcntl, ioctl
 //!             |           calls/ready.rs    poll and epoll
 //!             v

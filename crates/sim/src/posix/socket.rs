@@ -49,6 +49,8 @@ pub(super) struct Socket {
 pub(super) enum Phase {
     /// Neither connected nor listening.
     Fresh,
+    /// connect was called with `TCP_FASTOPEN_CONNECT`: the SYN goes with the first write.
+    Deferred(SocketAddr),
     Listening(Listening),
     Connecting(ConnId),
     Connected(ConnId),
@@ -87,8 +89,20 @@ pub(super) struct Options {
     pub(super) congestion: CongestionName,
     /// `TCP_INQ`.
     pub(super) inq: bool,
+    pub(super) fast_open: FastOpenOptions,
     /// Options that are remembered and have no effect of their own, by level and name.
     pub(super) kept: Vec<((i32, i32), i32)>,
+}
+
+/// What is asked for of TCP Fast Open.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct FastOpenOptions {
+    /// How many handshakes of a listener may have brought data (`TCP_FASTOPEN`).
+    pub(super) queue: u32,
+    /// connect waits for data (`TCP_FASTOPEN_CONNECT`).
+    pub(super) connect: bool,
+    /// Data goes, and is taken, without a cookie (`TCP_FASTOPEN_NO_COOKIE`).
+    pub(super) no_cookie: bool,
 }
 
 impl Socket {
@@ -173,6 +187,7 @@ impl Socket {
         match &self.phase {
             Phase::Fresh | Phase::Over => TcpState::Close,
             Phase::Listening(_) => TcpState::Listen,
+            Phase::Deferred(_) => TcpState::SynSent,
             Phase::Connecting(conn) | Phase::Connected(conn) => match stack.state(*conn) {
                 Some(State::SynSent) => TcpState::SynSent,
                 Some(State::SynReceived) => TcpState::SynReceived,
@@ -205,7 +220,11 @@ impl Socket {
         if read_shut {
             ready |= libc::POLLIN | libc::POLLRDNORM | libc::POLLRDHUP;
         }
-        if !matches!(state, TcpState::SynSent | TcpState::SynReceived) {
+        if matches!(self.phase, Phase::Deferred(_)) {
+            ready |= libc::POLLOUT | libc::POLLWRNORM;
+        }
+        // A handshake that has brought data is open to its program.
+        if !matches!(self.phase, Phase::Connecting(_) | Phase::Deferred(_)) {
             let waiting = self.conn().map_or(0, |conn| stack.readable(conn));
             if waiting >= self.options.receive_low.max(1) as usize {
                 ready |= libc::POLLIN | libc::POLLRDNORM;

@@ -193,6 +193,33 @@ pub enum AckSpec {
     Any,
 }
 
+/// A Fast Open cookie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cookie {
+    /// Just these bytes.
+    Bytes(Vec<u8>),
+    /// `TFO_COOKIE`: the one that the stack gives to this peer, which a script can't know.
+    Own,
+}
+
+impl Cookie {
+    /// How long those are that this stack gives.
+    const OWN_LEN: usize = 8;
+
+    /// How many bytes it has.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Own => Self::OWN_LEN,
+        }
+    }
+
+    /// Whether it is none, which asks for one.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// One TCP option. Values that stand as `...` are `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TcpOptionSpec {
@@ -214,8 +241,8 @@ pub enum TcpOptionSpec {
     FastOpen {
         /// With the experimental kind.
         experimental: bool,
-        /// Its bytes; empty asks for one.
-        cookie: Vec<u8>,
+        /// Empty asks for one.
+        cookie: Cookie,
     },
     /// `md5 digest`
     Md5(Vec<u8>),

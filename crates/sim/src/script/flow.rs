@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ast::{AckSpec, Micros, TcpFlags, TcpOptionSpec, TcpSpec};
+use super::ast::{AckSpec, Cookie, Micros, TcpFlags, TcpOptionSpec, TcpSpec};
 use super::packet::Segment;
 
 /// One connection.
@@ -29,14 +29,22 @@ pub(super) struct Flow {
     anew: bool,
     /// The first timestamp of the stack: the script's, the real one.
     first_stamp: Option<(u32, u32)>,
+    /// What the stack gives to this peer when it asks for a Fast Open cookie.
+    cookie: Vec<u8>,
     /// Timestamps of the stack, by what the script calls them.
     stamps: BTreeMap<u32, u32>,
 }
 
 impl Flow {
     /// A connection of which nothing was seen yet.
-    pub(super) fn new(local_port: Option<u16>, remote_port: u16, named: Option<(u16, u16)>) -> Self {
+    pub(super) fn new(
+        local_port: Option<u16>,
+        remote_port: u16,
+        named: Option<(u16, u16)>,
+        cookie: Vec<u8>,
+    ) -> Self {
         Self {
+            cookie,
             local_port,
             remote_port,
             named,
@@ -107,6 +115,13 @@ impl Flow {
             TcpOptionSpec::Timestamps(value, Some(echo)) => {
                 TcpOptionSpec::Timestamps(*value, Some(self.stamp_to_wire(*echo)))
             }
+            &TcpOptionSpec::FastOpen {
+                experimental,
+                cookie: Cookie::Own,
+            } => TcpOptionSpec::FastOpen {
+                experimental,
+                cookie: Cookie::Bytes(self.cookie.clone()),
+            },
             other => other.clone(),
         }
     }
@@ -140,6 +155,20 @@ impl Flow {
         }
     }
 
+    /// The stack's own cookie has a name where the script calls it by that.
+    fn name_cookie(&self, shown: &mut TcpSpec, spec: &TcpSpec) {
+        if !spec.options.iter().flatten().any(is_own_cookie) {
+            return;
+        }
+        for option in shown.options.iter_mut().flatten() {
+            if let TcpOptionSpec::FastOpen { cookie, .. } = option
+                && matches!(cookie, Cookie::Bytes(bytes) if *bytes == self.cookie)
+            {
+                *cookie = Cookie::Own;
+            }
+        }
+    }
+
     /// A segment of the stack as the script would write it. Its timestamp is the
     /// script's own where that can't be told from it (`tick` is the length of a
     /// timestamp's tick in microseconds, 0 if timestamps aren't checked).
@@ -152,6 +181,7 @@ impl Flow {
     ) -> TcpSpec {
         let mut shown = seen.spec();
         shown.seq = Some(self.script_seq(seen.seq));
+        self.name_cookie(&mut shown, spec);
         let named = stamp_of(spec.options.as_deref());
         for option in shown.options.iter_mut().flatten() {
             if let (TcpOptionSpec::Timestamps(Some(value), _), Some((first_named, first_real))) =
@@ -169,6 +199,17 @@ impl Flow {
         }
         shown
     }
+}
+
+/// Whether an option is a cookie that stands as `TFO_COOKIE`.
+fn is_own_cookie(option: &TcpOptionSpec) -> bool {
+    matches!(
+        option,
+        TcpOptionSpec::FastOpen {
+            cookie: Cookie::Own,
+            ..
+        }
+    )
 }
 
 fn stamp_of(options: Option<&[TcpOptionSpec]>) -> Option<u32> {

@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use super::ast::TcpOptionSpec;
+use super::ast::{Cookie, TcpOptionSpec};
 
 // Kinds (IANA, TCP Option Kind Numbers).
 const EOL: u8 = 0;
@@ -69,7 +69,11 @@ impl TcpOptionSpec {
                 } else {
                     out.extend([FAST_OPEN, length]);
                 }
-                out.extend(cookie);
+                match cookie {
+                    Cookie::Bytes(bytes) => out.extend(bytes),
+                    // The flow puts its own in before anything is written.
+                    Cookie::Own => out.resize(out.len() + cookie.len(), 0),
+                }
             }
             Self::Md5(digest) => {
                 out.extend([MD5, length]);
@@ -113,12 +117,12 @@ impl TcpOptionSpec {
             (MD5, digest) => Self::Md5(digest.to_vec()),
             (FAST_OPEN, cookie) => Self::FastOpen {
                 experimental: false,
-                cookie: cookie.to_vec(),
+                cookie: Cookie::Bytes(cookie.to_vec()),
             },
             (EXPERIMENT, body) => match body.strip_prefix(&FAST_OPEN_MAGIC) {
                 Some(cookie) => Self::FastOpen {
                     experimental: true,
-                    cookie: cookie.to_vec(),
+                    cookie: Cookie::Bytes(cookie.to_vec()),
                 },
                 None => unknown(),
             },
@@ -218,7 +222,10 @@ impl fmt::Display for TcpOptionSpec {
             Self::Timestamps(value, echo) => write!(f, "TS val {} ecr {}", Any(*value), Any(*echo)),
             Self::FastOpen { experimental, cookie } => {
                 f.write_str(if *experimental { "FOEXP" } else { "FO" })?;
-                hex(f, cookie)
+                match cookie {
+                    Cookie::Bytes(bytes) => hex(f, bytes),
+                    Cookie::Own => f.write_str(" TFO_COOKIE"),
+                }
             }
             Self::Md5(digest) => {
                 f.write_str("md5")?;

@@ -113,6 +113,7 @@ const TABLE: &[(&str, Means)] = &[
     ("tcp_autocorking", Means::Always(&["0"])),
     ("tcp_moderate_rcvbuf", Means::Nothing),
     ("tcp_max_syn_backlog", Means::Nothing),
+    ("tcp_fastopen_key", Means::Nothing),
     ("tcp_fastopen_blackhole_timeout_sec", Means::Nothing),
     ("tcp.rfc1323", Means::Sets(freebsd_extensions)),
     ("tcp.sack.enable", Means::Sets(|v| flag("sack", v))),
@@ -172,8 +173,9 @@ const TABLE: &[(&str, Means)] = &[
     ("tcp.functions_default", Means::Always(&["freebsd"])),
     (
         "tcp.fastopen.server_enable",
-        Means::Sets(|v| number("fast_open", v)),
+        Means::Sets(|v| number("fast_open", if v == "0" { "1" } else { "3" })),
     ),
+    ("tcp.fastopen.client_enable", Means::Always(&["1"])),
     ("tcp.tolerate_missing_ts", Means::Always(&["0", "1"])),
 ];
 

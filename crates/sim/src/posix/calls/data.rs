@@ -40,7 +40,8 @@ impl Host {
         let conn = match socket.phase {
             Phase::Fresh | Phase::Listening(_) => return Some(fail(libc::ENOTCONN)),
             Phase::Connecting(conn) | Phase::Connected(conn) => Some(conn),
-            Phase::Over => None,
+            // The SYN waits for the first write.
+            Phase::Deferred(_) | Phase::Over => None,
         };
         if len == 0 {
             return Some(done(0));
@@ -171,7 +172,7 @@ impl Host {
         fd: Fd,
         data: &[u8],
         flags: i32,
-        _to: Option<Address>,
+        to: Option<Address>,
         progress: &mut Progress,
     ) -> Attempt {
         if let Some(File {
@@ -190,10 +191,14 @@ impl Host {
             Err(errno) => return Some(Err(errno)),
         };
         let may_not = flags & libc::MSG_DONTWAIT != 0 || self.is_nonblocking(fd);
-        let socket = self.sockets.get_mut(&id)?;
-        if flags & libc::MSG_FASTOPEN != 0 {
-            return Some(fail(libc::EOPNOTSUPP));
+        if self.opens_by_writing(id, flags) {
+            match self.send_early(fd, data, to, may_not, progress) {
+                Ok(Some(answer)) => return Some(answer),
+                Ok(None) => {}
+                Err(errno) => return Some(Err(errno)),
+            }
         }
+        let socket = self.sockets.get_mut(&id)?;
         let timeout = limit(socket.options.send_timeout);
         if socket.error.is_some() || socket.write_shut {
             return Some(cut_short(progress).unwrap_or_else(|| {
@@ -204,10 +209,11 @@ impl Host {
         let conn = match socket.phase {
             Phase::Connected(conn) => conn,
             Phase::Connecting(_) => return self.wait(progress, may_not, timeout, Errno(libc::EAGAIN)),
-            Phase::Fresh | Phase::Listening(_) | Phase::Over => {
+            Phase::Fresh | Phase::Deferred(_) | Phase::Listening(_) | Phase::Over => {
                 return Some(cut_short(progress).unwrap_or(fail(libc::EPIPE)));
             }
         };
+        progress.sent += core::mem::take(&mut progress.early);
         let more = flags & libc::MSG_MORE != 0;
         if core::mem::replace(&mut socket.has_more, more) != more {
             let corked = more || socket.options.tcp.cork;

@@ -1,9 +1,12 @@
 //! Carrying calls out: an attempt answers, or says that it has to wait.
 
 mod data;
+pub(super) mod early;
 mod open;
 mod options;
 mod ready;
+
+pub(super) use open::FIRST_PORT;
 
 use crore_base::{Duration, Instant};
 
@@ -26,6 +29,8 @@ pub(super) struct Progress {
     pub(super) deadline: Option<Instant>,
     /// Bytes sent.
     pub(super) sent: usize,
+    /// Bytes that went with a SYN which is not acknowledged yet.
+    pub(super) early: usize,
     /// Bytes received.
     pub(super) received: Vec<u8>,
 }

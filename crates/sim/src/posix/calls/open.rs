@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crore_base::Instant;
 use crore_stack::{ConnId, ConnectError, ConnectOptions, ListenError, ListenOptions};
 
 use super::{Answer, Attempt, Progress, done, fail};
@@ -12,7 +13,10 @@ use crate::posix::socket::{Listening, Phase, Socket, SocketId, TcpState, canonic
 
 /// The most handshakes that a listener may have at once, whatever it asks for
 /// (Linux' somaxconn).
-const MAX_BACKLOG: i32 = 4096;
+pub(super) const MAX_BACKLOG: i32 = 4096;
+
+/// The first of the ports that are given to who wants any.
+pub(in crate::posix) const FIRST_PORT: u16 = 61_000;
 
 impl Host {
     pub(super) fn socket(&mut self, domain: i32, kind: i32, protocol: i32) -> Answer {
@@ -67,6 +71,7 @@ impl Host {
             _ => return fail(libc::EINVAL),
         }
         let (is_ipv6, v6_only, tcp) = (socket.is_ipv6, socket.options.v6_only, socket.options.tcp);
+        let backlog = backlog.clamp(0, MAX_BACKLOG) as u32;
         let local = match socket.local {
             Some(local) => local,
             None => {
@@ -76,7 +81,7 @@ impl Host {
         };
         // Linux lets one more wait than was asked for.
         let how = ListenOptions {
-            backlog: backlog.clamp(0, MAX_BACKLOG) as u32 + 1,
+            backlog: backlog + 1,
             tcp: Some(tcp),
         };
         let mut wanted = vec![local];
@@ -98,13 +103,18 @@ impl Host {
                 }
             }
         }
+        let every = self.fast_open_bits().every_listener();
         let socket = self.socket_mut(fd)?;
+        if every && socket.options.fast_open.queue == 0 {
+            socket.options.fast_open.queue = backlog;
+        }
         socket.local = Some(local);
         socket.error = None;
         socket.phase = Phase::Listening(Listening {
             listeners,
             queue: std::collections::VecDeque::new(),
         });
+        self.tune_fast_open(id);
         done(0)
     }
 
@@ -149,7 +159,9 @@ impl Host {
                 socket.is_connect_told = true;
                 return Some(done(0));
             }
-            Phase::Connected(_) | Phase::Listening(_) => return Some(fail(libc::EISCONN)),
+            Phase::Connected(_) | Phase::Listening(_) | Phase::Deferred(_) => {
+                return Some(fail(libc::EISCONN));
+            }
             // The attempt has failed, and whoever asks is told once; then it may be tried again.
             Phase::Over if progress.has_begun || !socket.is_connect_told => {
                 let errno = socket.take_error().unwrap_or(Errno(libc::ECONNABORTED));
@@ -159,13 +171,40 @@ impl Host {
             Phase::Over => return Some(fail(libc::EISCONN)),
             Phase::Fresh => true,
         };
-        if began_now && let Err(errno) = self.begin_connecting(now, fd, address) {
-            return Some(Err(errno));
+        if began_now {
+            match self.begin_or_defer(now, fd, address) {
+                Ok(true) => {}
+                Ok(false) => return Some(done(0)),
+                Err(errno) => return Some(Err(errno)),
+            }
         }
         self.wait(progress, may_not, timeout, Errno(libc::EINPROGRESS))
     }
 
-    fn begin_connecting(&mut self, now: crore_base::Instant, fd: Fd, address: Address) -> Result<(), Errno> {
+    /// The SYN goes, or waits for data that is to go with it (`false`).
+    fn begin_or_defer(&mut self, now: Instant, fd: Fd, address: Address) -> Result<bool, Errno> {
+        let socket = self.socket_mut(fd)?;
+        let asks = socket.options.fast_open.connect;
+        if asks {
+            let remote = canonical(of_family(socket.is_ipv6, address)?);
+            if self.defer_connect(fd, now, remote)? {
+                return Ok(false);
+            }
+        }
+        self.begin_connecting(now, fd, address, asks)?;
+        Ok(true)
+    }
+
+    /// The SYN goes; where Fast Open is asked for, with the question for a cookie, or
+    /// with what is written before the next turn.
+    pub(super) fn begin_connecting(
+        &mut self,
+        now: Instant,
+        fd: Fd,
+        address: Address,
+        fast_open: bool,
+    ) -> Result<(), Errno> {
+        let without_cookie = fast_open && self.sends_without_cookie(fd)?;
         let id = self.socket_id(fd)?;
         let socket = self.socket_mut(fd)?;
         let remote = canonical(of_family(socket.is_ipv6, address)?);
@@ -176,11 +215,16 @@ impl Host {
             local: ip,
             local_port: from.map(|from| from.port()).filter(|&port| port != 0),
             tcp: Some(tcp),
+            without_cookie,
         };
-        let conn = self
-            .stack
-            .connect_with(now, remote, &how)
-            .map_err(connect_error)?;
+        let conn = if fast_open {
+            self.stack
+                .connect_with_data(now, remote, &how, &[])
+                .map(|(conn, _)| conn)
+        } else {
+            self.stack.connect_with(now, remote, &how)
+        };
+        let conn = conn.map_err(connect_error)?;
         self.stack.set_user(conn, id.0);
         let tuple = self.stack.four_tuple(conn);
         let socket = self.socket_mut(fd)?;
@@ -329,7 +373,7 @@ impl Host {
                     }
                 }
             }
-            Phase::Fresh | Phase::Over => {}
+            Phase::Fresh | Phase::Deferred(_) | Phase::Over => {}
         }
     }
 
@@ -376,8 +420,13 @@ impl Host {
 
     /// A port that nobody is bound to.
     fn free_port(&self, id: SocketId, ip: IpAddr) -> Result<u16, Errno> {
-        const FIRST: u16 = 61_000;
-        (FIRST..=u16::MAX)
+        self.free_port_from(id, ip, FIRST_PORT)
+    }
+
+    /// The next one from `first` on.
+    pub(super) fn free_port_from(&self, id: SocketId, ip: IpAddr, first: u16) -> Result<u16, Errno> {
+        (first..=u16::MAX)
+            .chain(FIRST_PORT..first)
             .find(|&port| !self.is_taken(id, SocketAddr::new(ip, port)))
             .ok_or(Errno(libc::EADDRINUSE))
     }

@@ -146,6 +146,9 @@ impl Host {
             }
             (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) => i32::from(options.v6_only),
             (libc::IPPROTO_TCP, libc::TCP_INQ) => i32::from(options.inq),
+            (libc::IPPROTO_TCP, libc::TCP_FASTOPEN) => options.fast_open.queue as i32,
+            (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT) => i32::from(options.fast_open.connect),
+            (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_NO_COOKIE) => i32::from(options.fast_open.no_cookie),
             _ => {
                 let key = (level, name);
                 let kept = options
@@ -195,7 +198,13 @@ impl Host {
             &[byte] if level == libc::IPPROTO_IP => i32::from(byte),
             _ => number(value)?,
         };
-        self.set_number(id, level, name, number)
+        match (level, name) {
+            (
+                libc::IPPROTO_TCP,
+                libc::TCP_FASTOPEN | libc::TCP_FASTOPEN_CONNECT | libc::TCP_FASTOPEN_NO_COOKIE,
+            ) => self.set_fast_open(id, name, number),
+            _ => self.set_number(id, level, name, number),
+        }
     }
 
     fn set_number(&mut self, id: SocketId, level: i32, name: i32, number: i32) -> Answer {
@@ -284,7 +293,7 @@ impl Host {
                         .map_err(|_| Errno(libc::ENOBUFS))?;
                 }
             }
-            Phase::Fresh | Phase::Over => {}
+            Phase::Fresh | Phase::Deferred(_) | Phase::Over => {}
         }
         done(0)
     }

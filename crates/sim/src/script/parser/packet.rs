@@ -1,7 +1,7 @@
 //! Packets: `> P. 1:1001(1000) ack 1 win 229 <nop,nop,TS val 2 ecr 1>`.
 
 use super::super::ast::{
-    AckSpec, Body, Direction, EcnSpec, IcmpSpec, IpSpec, PacketSpec, TcpFlags, TcpOptionSpec, TcpSpec,
+    AckSpec, Body, Cookie, Direction, EcnSpec, IcmpSpec, IpSpec, PacketSpec, TcpFlags, TcpOptionSpec, TcpSpec,
 };
 use super::super::cursor::{Cursor, Parsed};
 
@@ -278,14 +278,19 @@ fn option(cursor: &mut Cursor<'_>) -> Parsed<TcpOptionSpec> {
         }
         name @ ("FO" | "FOEXP") => {
             let word = cursor.peek_word()?;
-            // A cookie by name is one that another stack would make, with its own key.
-            let named = !word.chars().all(|c| c.is_ascii_hexdigit());
-            if named {
+            let cookie = if word == "TFO_COOKIE" {
+                cursor.word("a cookie")?;
+                Cookie::Own
+            } else if word.chars().all(|c| c.is_ascii_hexdigit()) {
+                Cookie::Bytes(hex(cursor)?)
+            } else {
+                // One that another stack would make, with its own key.
                 cursor.foreign = Some(format!("the cookie {}", cursor.word("a cookie")?));
-            }
+                Cookie::Bytes(Vec::new())
+            };
             TcpOptionSpec::FastOpen {
                 experimental: name == "FOEXP",
-                cookie: if named { Vec::new() } else { hex(cursor)? },
+                cookie,
             }
         }
         "md5" => TcpOptionSpec::Md5(hex(cursor)?),

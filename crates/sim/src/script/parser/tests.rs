@@ -126,8 +126,20 @@ fn options_in_all_their_forms() {
     );
     let open = |experimental, cookie: &[u8]| TcpOptionSpec::FastOpen {
         experimental,
-        cookie: cookie.to_vec(),
+        cookie: Cookie::Bytes(cookie.to_vec()),
     };
+    assert_eq!(
+        options("<FO TFO_COOKIE,nop,nop>"),
+        Some(vec![
+            TcpOptionSpec::FastOpen {
+                experimental: false,
+                cookie: Cookie::Own
+            },
+            TcpOptionSpec::Nop,
+            TcpOptionSpec::Nop
+        ]),
+        "the stack's own"
+    );
     assert_eq!(
         options("<FO,nop,FO 12ab,FOEXP cd>"),
         Some(vec![
@@ -196,8 +208,8 @@ fn icmp_and_what_is_not_ours() {
     );
     for (text, name) in [
         (
-            "+0 > S 0:0(0) <mss 1460,FO TFO_COOKIE,nop>",
-            "the cookie TFO_COOKIE",
+            "+0 > S 0:0(0) <mss 1460,FO TFO_COOKIE_ZERO,nop>",
+            "the cookie TFO_COOKIE_ZERO",
         ),
         ("+0 > udp (1000)", "udp"),
         ("+0 > sctp: INIT[flgs=0]", "sctp"),

@@ -80,7 +80,8 @@ impl Runner<'_> {
     }
 
     pub(super) fn new_flow(&mut self, local: Option<u16>, remote: u16, named: Option<(u16, u16)>) -> usize {
-        self.flows.push(Flow::new(local, remote, named));
+        let cookie = self.host.fast_open_cookie(self.settings.remote);
+        self.flows.push(Flow::new(local, remote, named, cookie));
         self.flows.len() - 1
     }
 
