@@ -127,7 +127,7 @@ fn what_is_unreachable(kind: &IcmpErrorKind, v4: bool) -> Unreachable {
 // problem. In IPv6 (RFC 4443 section 3.1) they are what is prohibited by a
 // policy, by the source address or by a route, and an unreachable port. The
 // connection decides what follows (RFC 5461: before it is synchronised, the end).
-//= rfc6633#section-5 (MUST)
+//= rfc6633#section-3 (MUST)
 // Source quench is no error at all: nothing here knows it.
 fn is_hard(kind: &IcmpErrorKind, v4: bool) -> bool {
     match kind {

@@ -236,8 +236,8 @@ impl HalfOpen {
         Duration::from_millis(millis as u64)
     }
 
-    //= rfc6298#section-5.5 (MUST)
-    // The wait doubles each time, up to the longest that there is.
+    //= rfc6298#section-5 (MUST)
+    // (5.5) The wait doubles each time, up to the longest that there is.
     /// How long after the SYN the SYN-ACK is to be sent again, after it was sent
     /// again `resent` times.
     pub fn patience(config: &Config, resent: u8) -> Duration {

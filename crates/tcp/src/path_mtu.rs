@@ -295,7 +295,7 @@ impl PathMtu {
 
     /// The data between `start` and `end` is lost, and nothing else. Whether it
     /// was a try, and is nothing that says that the path is full.
-    //= rfc8899#section-3 (MUST)
+    //= rfc8899#section-3 (SHOULD NOT)
     // That a try is lost is no sign of congestion.
     pub(crate) fn on_lost(&mut self, now: Instant, mss: u16, lost: (SeqNum, SeqNum)) -> bool {
         match self.search {

@@ -42,7 +42,7 @@ impl RttEstimator {
     //= rfc6298#section-3 (MUST)
     // Which of two copies was acknowledged can't be known, so what was sent
     // twice has no `measured` round trip (Karn's algorithm).
-    //= rfc7323#section-4.1 (SHOULD)
+    //= rfc7323#section-4.1 (MAY)
     // With timestamps even a retransmission's round trip is known: `echoed`.
     /// `ack` acknowledges new data, when `nxt` is the next number. Says what the
     /// round trip was, if that is known.
@@ -88,8 +88,8 @@ impl RttEstimator {
         self.base = (srtt + self.rttvar.saturating_mul(4).max(GRANULARITY)).clamp(self.min, self.max);
     }
 
-    //= rfc6298#section-5.5 (MUST)
-    // A time-out that was backed off stays so until there is a measurement: else
+    //= rfc6298#section-5 (MUST)
+    // (5.5) A time-out that was backed off stays so until there is a measurement: else
     // a path that has become slower than the time-out would never be measured.
     /// What was measured: SRTT and RTTVAR, the latter such that the time-out
     /// made of them is the one that holds now.
@@ -116,8 +116,8 @@ impl RttEstimator {
         self.derive(srtt);
     }
 
-    //= rfc6298#section-5.5 (MUST)
-    // Each time-out doubles the next one, up to a bound.
+    //= rfc6298#section-5 (MUST)
+    // (5.5) Each time-out doubles the next one, up to a bound.
     pub(crate) fn back_off(&mut self) {
         if self.rto() < self.max {
             self.backoff = self.backoff.saturating_add(1);
@@ -129,8 +129,8 @@ impl RttEstimator {
         self.backoff = 0;
     }
 
-    //= rfc6298#section-5.7 (MUST)
-    // If the SYN had to be sent again and the RTO is below 3 s, data starts
+    //= rfc6298#section-5 (MUST)
+    // (5.7) If the SYN had to be sent again and the RTO is below 3 s, data starts
     // with 3 s.
     pub(crate) fn on_syn_lost(&mut self) {
         if self.srtt.is_none() {

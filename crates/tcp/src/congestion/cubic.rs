@@ -78,7 +78,7 @@ impl Cubic {
         window.grow(self.w_est.saturating_sub(window.size));
     }
 
-    //= rfc9438#section-5.8 (MUST)
+    //= rfc9438#section-4.2 (MUST NOT)
     // The curve's time stands still while the window is not what limits: else it
     // would have run far ahead when the application comes back.
     /// Nothing of the time up to `now` counts since it was last looked at.
@@ -95,7 +95,7 @@ impl Cubic {
         self.reduce(window, flight, BETA_LOSS);
     }
 
-    //= rfc8511#section-3 (SHOULD)
+    //= rfc8511#section-3.1 (SHOULD)
     // A mark comes from a short queue, earlier than a loss, and costs less.
     pub(super) fn on_ecn(&mut self, window: &mut Window, flight: u32) {
         self.reduce(window, flight, BETA_ECN);

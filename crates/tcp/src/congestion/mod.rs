@@ -198,7 +198,7 @@ impl Congestion {
         self.stop();
     }
 
-    //= rfc9438#section-4.9 (SHOULD)
+    //= rfc9438#section-4.9.2 (MAY)
     // After a false time-out (4.9.1) or a false loss (4.9.2) the window, the
     // threshold and the curve are what they would be without it; not less than
     // what they have become since.
@@ -227,7 +227,7 @@ impl Congestion {
         self.stand_still(now);
     }
 
-    //= rfc7661#section-4.4.3 (SHOULD)
+    //= rfc7661#section-4.4.3 (MUST)
     // Slow start leads back from the restart window to three quarters of what
     // was used before the pause.
     /// Nothing was sent for longer than a time-out.

@@ -106,7 +106,7 @@ fn after_flight(cc: &mut Congestion, segments: u32) -> u32 {
     cc.window()
 }
 
-//= rfc7661#section-4.2 (SHOULD)
+//= rfc7661#section-4.4 (MUST NOT)
 #[test]
 fn a_window_that_is_not_used_does_not_grow() {
     let mut cc = reno();
@@ -158,7 +158,7 @@ fn the_initial_window_is_ten_segments_but_not_of_any_size() {
 }
 
 //= rfc5681#section-4.1 (SHOULD)
-//= rfc7661#section-4.4.3 (SHOULD)
+//= rfc7661#section-4.4.3 (MUST)
 #[test]
 fn after_a_pause_slow_start_leads_back_to_three_quarters() {
     for kind in [CongestionKind::Cubic, CongestionKind::NewReno] {

@@ -28,7 +28,7 @@ impl Usage {
         }
     }
 
-    //= rfc7661#section-4.2 (SHOULD)
+    //= rfc7661#section-4.4 (MUST NOT)
     // A full window remains the measure for all of its acknowledgments, though
     // less and less is in flight while they come. In slow start half a window is
     // enough, since it is to double.

@@ -121,7 +121,7 @@ impl Connection {
             nxt: self.snd.nxt,
             rtt: news.timed.map(|(_, last)| now.since(last)),
             srtt: self.rtt.srtt(),
-            //= rfc3168#section-6.1.2 (MUST)
+            //= rfc3168#section-6.1.2 (SHOULD NOT)
             // What tells of a mark lets nothing grow.
             limited: limited && !marked,
             after_timeout: self.recovery.phase == Phase::Loss,

@@ -234,7 +234,7 @@ impl Connection {
             }
     }
 
-    //= rfc4015#section-3.2 (SHOULD)
+    //= rfc4015#section-3.1 (MAY)
     // A loss that was none: the window is what it was, what was marked lost is
     // in flight, and new data goes on.
     fn undo(&mut self) {
@@ -273,8 +273,8 @@ impl Connection {
         self.recovery.frto = if asks_on { Frto::Probing } else { Frto::Off };
     }
 
-    //= rfc6298#section-5.4 (MUST)
-    // After a time-out the earliest unacknowledged segment is sent again.
+    //= rfc6298#section-5 (MUST)
+    // (5.4) After a time-out the earliest unacknowledged segment is sent again.
     pub(super) fn enter_loss(&mut self, now: Instant) {
         // At a shut window it is a probe that was not acknowledged: the network
         // is not to blame.
@@ -357,8 +357,8 @@ impl Connection {
         }
     }
 
-    //= rfc6298#section-5.2 (RECOMMENDED)
-    // When all is acknowledged, the timer is off; when some is (5.3), it starts
+    //= rfc6298#section-5 (RECOMMENDED)
+    // (5.2) When all is acknowledged, the timer is off; when some is (5.3), it starts
     // anew.
     #[inline]
     pub(super) fn guard_after_ack(&mut self, now: Instant, progress: bool, wait: Option<Duration>) {

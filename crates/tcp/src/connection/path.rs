@@ -53,7 +53,7 @@ impl Connection {
     }
 
     /// The retransmission timer has run out: smaller segments may help.
-    //= rfc8899#section-4.3 (SHOULD)
+    //= rfc8899#section-4.3 (MAY)
     // A path that has swallowed the same data time and again, without a word,
     // may be one that swallows what is large.
     pub(super) fn shrink_after_timeout(&mut self, now: Instant) {

@@ -70,7 +70,7 @@ impl Connection {
         let recovery = &self.recovery;
         match recovery.phase {
             Phase::Open => self.pick_tail(room),
-            //= rfc9937#section-6.3 (SHOULD)
+            //= rfc9937#section-6.3 (MUST)
             // A segment leaves whole, however little of it is allowed: the rest
             // is taken from the next one's share.
             Phase::Fast if self.sack => match recovery.prr.budget(self.pipe()) {

@@ -198,8 +198,8 @@ impl Connection {
         }
     }
 
-    //= rfc6298#section-5.4 (MUST)
-    // The earliest unacknowledged segment is sent again, the time-out is
+    //= rfc6298#section-5 (MUST)
+    // (5.4) The earliest unacknowledged segment is sent again, the time-out is
     // doubled (5.5) and the timer started anew (5.6).
     fn on_retransmission_timeout(&mut self, now: Instant) {
         let opening = matches!(self.state, State::SynSent | State::SynReceived);

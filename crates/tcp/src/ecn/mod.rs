@@ -127,7 +127,7 @@ impl EcnMode {
         }
     }
 
-    //= rfc3168#section-6.1.1 (MUST)
+    //= rfc3168#section-6.1.1 (SHOULD NOT)
     // Who has received a SYN without ECN, be it besides one with it, sends no
     // marked data.
     //= rfc9768#section-3.1.5 (MUST)
@@ -260,7 +260,7 @@ impl EcnState {
         is_echo
     }
 
-    //= rfc3168#section-6.1.2 (MUST)
+    //= rfc3168#section-6.1.2 (SHOULD)
     // The window is reduced once for a window of data: not again before what was
     // sent after the last reduction, whatever its cause, is acknowledged.
     /// An acknowledgment of `ack` tells of a mark; whether the window is to be
@@ -276,7 +276,7 @@ impl EcnState {
         true
     }
 
-    //= rfc3168#section-6.1.2 (MUST)
+    //= rfc3168#section-6.1.2 (SHOULD)
     // The peer is told of a reduction, be it for a mark or for a loss, by the
     // first new data that is sent after it.
     /// The congestion window was reduced.
@@ -301,7 +301,7 @@ impl EcnState {
         self.echo
     }
 
-    //= rfc3168#section-6.1.2 (MUST)
+    //= rfc3168#section-6.1.5 (MUST NOT)
     // New data may be marked; retransmissions (6.1.5), window probes (6.1.6), bare
     // acknowledgments (6.1.4) and SYNs (6.1.1) must not be.
     /// How new data goes out: its mark, and the flags that it carries besides.

@@ -415,7 +415,7 @@ fn a_window_below_the_initial_one_does_not_grow_by_being_parked() {
     }
 }
 
-//= rfc6298#section-5.7 (MUST)
+//= rfc6298#section-5 (MUST)
 /// Protects the longer time-out of a connection whose SYN-ACK was lost, as long
 /// as nothing was measured.
 #[test]

@@ -427,7 +427,7 @@ fn stamped_flight(segments: u32, sack: bool) -> Lone {
 }
 
 //= rfc3522#section-3.2 (MUST)
-//= rfc4015#section-3.2 (SHOULD)
+//= rfc4015#section-3.1 (MAY)
 #[test]
 fn a_timestamp_shows_that_a_timeout_was_false() {
     for sack in [false, true] {

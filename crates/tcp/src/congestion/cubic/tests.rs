@@ -110,7 +110,7 @@ fn who_has_a_rival_makes_room() {
     assert_eq!(window.size, 490 * MSS);
 }
 
-//= rfc8511#section-3 (SHOULD)
+//= rfc8511#section-3.1 (SHOULD)
 #[test]
 fn a_mark_takes_fifteen_percent() {
     let (mut cubic, mut window) = (Cubic::default(), window(1000));
@@ -143,7 +143,7 @@ fn without_a_plateau_the_window_is_one() {
     );
 }
 
-//= rfc9438#section-5.8 (MUST)
+//= rfc9438#section-4.2 (MUST NOT)
 #[test]
 fn time_without_need_of_the_window_does_not_count() {
     let (mut cubic, mut window) = (Cubic::default(), window(1000));
@@ -170,7 +170,7 @@ fn time_without_need_of_the_window_does_not_count() {
     );
 }
 
-//= rfc9438#section-4.9 (SHOULD)
+//= rfc9438#section-4.9.2 (MAY)
 #[test]
 fn a_false_loss_leaves_the_curve_as_it_was() {
     let mut cc = Congestion::new(&Config::default(), MSS);
