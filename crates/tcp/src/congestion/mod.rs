@@ -198,20 +198,28 @@ impl Congestion {
         self.stop();
     }
 
+    /// The last reduction was right, whatever comes of the loss that it was for:
+    /// what was sent before it was marked as well.
+    pub(crate) const fn confirm_reduction(&mut self) {
+        self.checkpoint = None;
+    }
+
     //= rfc9438#section-4.9.2 (MAY)
     // After a false time-out (4.9.1) or a false loss (4.9.2) the window, the
     // threshold and the curve are what they would be without it; not less than
     // what they have become since.
     /// The last reduction was for a loss that was none: what it took is given
-    /// back.
-    pub(crate) fn undo(&mut self) {
-        if let Some(before) = self.checkpoint.take() {
-            if before.size >= self.window.size {
-                self.window.size = before.size;
-                self.algorithm = before.algorithm;
-            }
-            self.window.threshold = self.window.threshold.max(before.threshold);
+    /// back. Says whether it was.
+    pub(crate) fn undo(&mut self) -> bool {
+        let Some(before) = self.checkpoint.take() else {
+            return false;
+        };
+        if before.size >= self.window.size {
+            self.window.size = before.size;
+            self.algorithm = before.algorithm;
         }
+        self.window.threshold = self.window.threshold.max(before.threshold);
+        true
     }
 
     /// The SYN or the SYN-ACK had to be sent again.

@@ -100,8 +100,15 @@ impl Connection {
                 is_news && self.ecn.on_count(seg, acked.div_ceil(self.smss().max(1)))
             }
         };
-        if tells && self.ecn.reduces(seg.ack, self.snd.nxt) {
+        if !tells {
+            return;
+        }
+        if self.ecn.reduces(seg.ack, self.snd.nxt) {
             self.congestion.on_ecn(now, flight);
+        } else {
+            //= rfc4015#section-3.4 (MUST NOT)
+            // What was reduced for a loss stays so when there was a mark as well.
+            self.congestion.confirm_reduction();
         }
     }
 }

@@ -12,6 +12,7 @@ use crore_wire::Segment;
 
 use super::acknowledgment::Arrived;
 use super::{Connection, Timer};
+use crate::EcnMode;
 use crate::recovery::{DUP_THRESH, Frto, News, Phase};
 
 /// How long a peer may hold back the acknowledgment of a lone segment: as long
@@ -153,8 +154,12 @@ impl Connection {
             self.recovery.episode.close();
             return true;
         }
-        self.congestion.on_loss(now, self.snd.flight());
-        self.ecn.on_window_reduced(self.snd.nxt);
+        //= rfc3168#section-6.1.2 (SHOULD)
+        // A mark may have reduced the window in which this was sent: once is enough.
+        if self.ecn.mode() == EcnMode::Off || !self.ecn.has_reduced(una, self.snd.nxt) {
+            self.congestion.on_loss(now, self.snd.flight());
+            self.ecn.on_window_reduced(self.snd.nxt);
+        }
         //= rfc9937#section-6.1 (MUST)
         // What was SACKed before does not count as in flight at the beginning,
         // what this acknowledgment reports does.
@@ -238,7 +243,9 @@ impl Connection {
     // A loss that was none: the window is what it was, what was marked lost is
     // in flight, and new data goes on.
     fn undo(&mut self) {
-        self.congestion.undo();
+        if self.congestion.undo() {
+            self.ecn.on_reduction_undone(self.snd.una);
+        }
         self.counts.spurious = self.counts.spurious.saturating_add(1);
         if self.recovery.episode.timed_out {
             self.rtt.forget_backoff();

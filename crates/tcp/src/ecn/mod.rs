@@ -266,14 +266,24 @@ impl EcnState {
     /// An acknowledgment of `ack` tells of a mark; whether the window is to be
     /// reduced for it.
     pub(crate) fn reduces(&mut self, ack: SeqNum, nxt: SeqNum) -> bool {
-        // Told by the place of the last reduction, which is long past when it
-        // does not lie in what is in flight.
-        let was_reduced = self.reduced_at.at_or_after(ack) && self.reduced_at.at_or_before(nxt);
-        if was_reduced {
+        if ack == self.reduced_at || self.has_reduced(ack, nxt) {
             return false;
         }
         self.on_window_reduced(nxt);
         true
+    }
+
+    /// Whether the window was reduced since what follows `una` was sent, up to
+    /// `nxt`: told by the place of the last reduction, which is long past when it
+    /// does not lie in what is in flight.
+    pub(crate) fn has_reduced(&self, una: SeqNum, nxt: SeqNum) -> bool {
+        self.reduced_at.after(una) && self.reduced_at.at_or_before(nxt)
+    }
+
+    /// The last reduction was undone while all up to `una` was acknowledged: the
+    /// next mark counts.
+    pub(crate) fn on_reduction_undone(&mut self, una: SeqNum) {
+        self.reduced_at = una - 1;
     }
 
     //= rfc3168#section-6.1.2 (SHOULD)

@@ -8,6 +8,7 @@ use crore_tcp::{Config, EcnMode, EcnPolicy};
 use crore_wire::{Ecn, Flags, Segment};
 
 use crate::lone::{ACK, FIN, Lone, MSS, SYN, plain, seg, syn};
+use crate::loss::sacks;
 use crate::pair::{A, B, DELAY, Packet, Pair, text};
 
 const SETUP: Flags = Flags::ECE.union(Flags::CWR);
@@ -202,6 +203,97 @@ fn an_echo_halves_nothing_twice_in_a_window_and_is_answered_by_cwr() {
     assert!(lone.conn.stats().cwnd < reduced, "a mark on what was sent since");
     assert_eq!(lone.conn.stats().retransmits, 0, "nothing was lost");
     assert_eq!(lone.conn.stats().ece_received, 4);
+}
+
+/// So many segments are in flight, sent a round trip ago; ECN and SACK are agreed on.
+fn flight(segments: u32) -> Lone {
+    let config = Config {
+        sack: true,
+        initial_window: 40,
+        ..config(EcnPolicy::Passive)
+    };
+    let mut first = Segment {
+        flags: SYN | SETUP,
+        ..syn()
+    };
+    first.options.sack_permitted = true;
+    let mut lone = Lone::answering(config, &first);
+    lone.out();
+    lone.pass(Duration::from_millis(20));
+    lone.recv(&seg(ACK, 1, 1), b"");
+    let len = segments as usize * usize::from(MSS);
+    lone.conn.write(&text(1, len)).expect("open");
+    assert_eq!(lone.data().len(), segments as usize, "all are in flight");
+    lone.pass(Duration::from_millis(20));
+    lone
+}
+
+fn with_echo(segment: Segment) -> Segment {
+    Segment {
+        flags: segment.flags | Flags::ECE,
+        ..segment
+    }
+}
+
+//= rfc3168#section-6.1.2 (SHOULD)
+#[test]
+fn a_mark_and_a_loss_in_one_window_reduce_it_once() {
+    let m = u32::from(MSS);
+    let mut lone = flight(20);
+    lone.recv(&with_echo(seg(ACK, 1, 1 + m)), b"");
+    assert_eq!(lone.conn.stats().ssthresh, 16 * m, "four fifths, for the mark");
+    lone.recv(&with_echo(sacks(1 + m, &[(1 + 2 * m, 1 + 7 * m)])), b"");
+    assert_eq!(lone.conn.stats().fast_recoveries, 1);
+    assert_eq!(lone.data()[0].0, 1 + m, "what was lost is repaired");
+    assert_eq!(lone.conn.stats().ssthresh, 16 * m, "at no further cost");
+    lone.recv(&seg(ACK, 1, 1 + 20 * m), b"");
+    lone.conn.write(&text(2, 16_000)).expect("open");
+    assert!(lone.data().len() > 10, "the next window");
+    lone.pass(Duration::from_millis(20));
+    lone.recv(&sacks(1 + 20 * m, &[(1 + 21 * m, 1 + 26 * m)]), b"");
+    assert!(lone.conn.stats().ssthresh < 16 * m, "which is reduced by its own loss");
+}
+
+//= rfc4015#section-3.4 (MUST NOT)
+#[test]
+fn a_reduction_for_a_false_loss_stands_if_there_was_a_mark_as_well() {
+    let m = u32::from(MSS);
+    for marked in [false, true] {
+        let mut lone = flight(20);
+        let before = lone.conn.stats();
+        lone.recv(&sacks(1, &[(1 + 2 * m, 1 + 6 * m)]), b"");
+        assert_eq!(lone.data().len(), 2, "two are sent again");
+        lone.pass(Duration::from_millis(5));
+        let all = seg(ACK, 1, 1 + 20 * m);
+        lone.recv(&if marked { with_echo(all) } else { all }, b"");
+        let reduced = lone.conn.stats();
+        assert!(reduced.ssthresh < before.ssthresh, "for a loss");
+        lone.recv(&sacks(1 + 20 * m, &[(1, 1 + m)]), b"");
+        lone.recv(&sacks(1 + 20 * m, &[(1 + m, 1 + 2 * m)]), b"");
+        let after = lone.conn.stats();
+        assert_eq!(after.spurious, 1, "which was none");
+        assert_eq!(after.ssthresh == before.ssthresh, !marked, "{}", after.ssthresh);
+    }
+}
+
+//= rfc3168#section-6.1.2 (SHOULD)
+#[test]
+fn a_mark_after_a_reduction_that_was_undone_reduces() {
+    let m = u32::from(MSS);
+    let mut lone = flight(20);
+    let before = lone.conn.stats();
+    lone.wait();
+    while lone.conn.stats().timeouts == 0 {
+        lone.out();
+        lone.wait();
+    }
+    lone.out();
+    // The first copies are on their way.
+    lone.recv(&sacks(1, &[(1 + m, 1 + 3 * m)]), b"");
+    let undone = lone.conn.stats();
+    assert_eq!((undone.spurious, undone.ssthresh), (1, before.ssthresh));
+    lone.recv(&with_echo(sacks(1, &[(1 + m, 1 + 5 * m)])), b"");
+    assert!(lone.conn.stats().ssthresh < before.ssthresh, "for the mark");
 }
 
 #[test]

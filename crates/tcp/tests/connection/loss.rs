@@ -62,7 +62,7 @@ fn plain_flight(segments: u32) -> Lone {
     lone
 }
 
-fn sacks(ack: u32, blocks: &[(u32, u32)]) -> Segment {
+pub fn sacks(ack: u32, blocks: &[(u32, u32)]) -> Segment {
     let mut segment = seg(ACK, 1, ack);
     let mut sack = SackBlocks::new();
     for &(left, right) in blocks {
