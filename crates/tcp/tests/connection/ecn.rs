@@ -251,7 +251,10 @@ fn a_mark_and_a_loss_in_one_window_reduce_it_once() {
     assert!(lone.data().len() > 10, "the next window");
     lone.pass(Duration::from_millis(20));
     lone.recv(&sacks(1 + 20 * m, &[(1 + 21 * m, 1 + 26 * m)]), b"");
-    assert!(lone.conn.stats().ssthresh < 16 * m, "which is reduced by its own loss");
+    assert!(
+        lone.conn.stats().ssthresh < 16 * m,
+        "which is reduced by its own loss"
+    );
 }
 
 //= rfc4015#section-3.4 (MUST NOT)
