@@ -145,14 +145,14 @@ impl NeighborCache {
             Reachability::Probing { .. } => Resolution::Known(entry.mac),
             Reachability::Incomplete { .. } => Resolution::Pending,
             Reachability::Failed { at } if now.since(at) < FAILED_FOR => Resolution::Unreachable,
+            // As above: nobody would wake who waits for one that is not asked for.
+            Reachability::Failed { .. } if self.pending.len() >= PENDING_MAX => Resolution::Unreachable,
             Reachability::Failed { .. } => {
-                if self.pending.len() < PENDING_MAX {
-                    entry.state = Reachability::Incomplete {
-                        tries: 0,
-                        next_try: now,
-                    };
-                    self.pending.push(index);
-                }
+                entry.state = Reachability::Incomplete {
+                    tries: 0,
+                    next_try: now,
+                };
+                self.pending.push(index);
                 Resolution::Pending
             }
         }
@@ -414,6 +414,66 @@ mod tests {
             None,
             "progress is proof"
         );
+    }
+
+    #[test]
+    fn one_that_was_given_up_is_asked_for_again_later_and_one_that_is_probed_stays_in_use() {
+        let mut cache = cache(8);
+        let (mut wake, mut hint) = (Wakeups::default(), None);
+        cache.resolve(Instant::ZERO, addr(1), &mut hint);
+        for second in 0..4 {
+            cache.poll_solicitation(Instant::from_millis(second * 1000), &mut wake);
+        }
+        let later = Instant::from_millis(4500);
+        assert_eq!(cache.resolve(later, addr(1), &mut hint), Resolution::Pending);
+        cache.wait(hint, 7);
+        let asked = cache.poll_solicitation(later, &mut wake);
+        assert_eq!(asked.map(|s| s.target), Some(addr(1)), "asked anew");
+        cache.learn(later, addr(1), MAC, false, &mut wake);
+        assert_eq!(wake.resolved, [7], "and it is there by now");
+        let old = later + Duration::from_secs(31);
+        for _ in 0..2 {
+            let known = cache.resolve(old, addr(1), &mut hint);
+            assert_eq!(known, Resolution::Known(MAC), "before and after it is asked");
+            cache.poll_solicitation(old, &mut wake);
+        }
+    }
+
+    /// Protects connections from waiting for an answer to what nobody asks.
+    #[test]
+    fn when_too_many_are_asked_for_no_other_is_waited_for() {
+        let mut cache = cache(2 * PENDING_MAX as u32);
+        let (mut wake, mut known, mut failed) = (Wakeups::default(), None, None);
+        cache.resolve(Instant::ZERO, addr(1), &mut known);
+        cache.learn(Instant::ZERO, addr(1), MAC, false, &mut wake);
+        cache.resolve(Instant::ZERO, addr(2), &mut failed);
+        for second in 0..4 {
+            cache.poll_solicitation(Instant::from_millis(second * 1000), &mut wake);
+        }
+        let now = Instant::from_millis(40_000);
+        for i in 0..PENDING_MAX as u32 {
+            let asked = cache.resolve(now, addr(100 + i), &mut None);
+            assert_eq!(asked, Resolution::Pending, "{i}");
+        }
+        let unknown = cache.resolve(now, addr(3), &mut None);
+        assert_eq!(unknown, Resolution::Unreachable, "no room to ask");
+        let again = cache.resolve(now, addr(2), &mut failed);
+        assert_eq!(again, Resolution::Unreachable, "given up before, and no room");
+        let stale = cache.resolve(now, addr(1), &mut known);
+        assert_eq!(stale, Resolution::Known(MAC), "used, if not probed");
+        cache.learn(now, addr(4), MAC, true, &mut wake);
+        assert_eq!(cache.known(addr(4)), None, "nor for one who asks");
+    }
+
+    #[test]
+    fn a_cache_full_of_those_in_use_takes_no_other() {
+        let mut cache = cache(2);
+        for i in 0..2 {
+            cache.resolve(Instant::ZERO, addr(i), &mut None);
+        }
+        let third = cache.resolve(Instant::ZERO, addr(3), &mut None);
+        assert_eq!(third, Resolution::Unreachable);
+        assert_eq!(cache.known(addr(0)), None, "nobody has answered");
     }
 
     #[test]
