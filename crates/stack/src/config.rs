@@ -258,6 +258,74 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_can_not_work_is_refused_with_its_reason() {
+        let fine = || StackConfig {
+            addresses: vec![("10.0.0.2".parse().unwrap(), 24)],
+            ..StackConfig::default()
+        };
+        assert_eq!(fine().validate(), Ok(()));
+        assert_eq!(StackConfig::default().validate(), Err(ConfigError::NoAddress));
+        for bad in [
+            "224.0.0.1",
+            "255.255.255.255",
+            "127.0.0.1",
+            "0.0.0.0",
+            "ff02::1",
+            "::1",
+            "::",
+        ] {
+            let addr = bad.parse().unwrap();
+            let config = StackConfig {
+                addresses: vec![(addr, 8)],
+                ..fine()
+            };
+            assert_eq!(config.validate(), Err(ConfigError::BadAddress(addr)));
+        }
+        for (addr, most) in [("10.0.0.2", 32), ("fd00::2", 128)] {
+            let addr = addr.parse().unwrap();
+            let with = |prefix| StackConfig {
+                addresses: vec![(addr, prefix)],
+                ..fine()
+            };
+            assert_eq!(with(most).validate(), Ok(()));
+            let prefix = most + 1;
+            assert_eq!(
+                with(prefix).validate(),
+                Err(ConfigError::BadPrefix { addr, prefix })
+            );
+        }
+        type Change = fn(&mut StackConfig);
+        let cases: [(Change, Result<(), ConfigError>); 9] = [
+            (
+                |c| c.gateway_v4 = Some([10, 0, 9, 1].into()),
+                Err(ConfigError::GatewayOffLink([10, 0, 9, 1].into())),
+            ),
+            (|c| c.gateway_v4 = Some([10, 0, 0, 1].into()), Ok(())),
+            (|c| c.gateway_v6 = Some("fe80::1".parse().unwrap()), Ok(())),
+            (
+                |c| c.max_connections = 0,
+                Err(ConfigError::Zero("max_connections")),
+            ),
+            (
+                |c| c.max_connections = MAX_CONNECTIONS + 1,
+                Err(ConfigError::TooManyConnections(MAX_CONNECTIONS)),
+            ),
+            (|c| c.max_active = 0, Err(ConfigError::Zero("max_active"))),
+            (|c| c.max_neighbors = 0, Err(ConfigError::Zero("max_neighbors"))),
+            (|c| c.ephemeral_first = 0, Err(ConfigError::EmptyPortRange)),
+            (
+                |c| (c.ephemeral_first, c.ephemeral_last) = (2, 1),
+                Err(ConfigError::EmptyPortRange),
+            ),
+        ];
+        for (change, expected) in cases {
+            let mut config = fine();
+            change(&mut config);
+            assert_eq!(config.validate(), expected);
+        }
+    }
+
+    #[test]
     fn a_buffer_does_not_outgrow_the_budget_of_all() {
         let mut config = StackConfig::default();
         config.tcp.receive_buffer_max = 6 << 20;

@@ -182,3 +182,73 @@ impl Counters {
         self.connections_peak += connections_peak;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crore_base::DropReason;
+
+    use super::*;
+
+    /// One of each.
+    #[allow(
+        clippy::needless_update,
+        reason = "a counter that is missing here stays zero in both"
+    )]
+    fn ones() -> Counters {
+        Counters {
+            drops: DropCounters::new(),
+            rx_frames: 1,
+            rx_bytes: 1,
+            tx_frames: 1,
+            tx_bytes: 1,
+            segments_in: 1,
+            segments_out: 1,
+            accepted: 1,
+            connected: 1,
+            closed: 1,
+            broken: 1,
+            resets_in: 1,
+            resets_out: 1,
+            retransmits: 1,
+            keepalives: 1,
+            ecn_agreed: 1,
+            ce_in: 1,
+            ece_in: 1,
+            control_in: 1,
+            control_out: 1,
+            reassembled: 1,
+            path_mtu_learnt: 1,
+            tx_dry: 1,
+            cookies_sent: 1,
+            cookies_accepted: 1,
+            fast_opens_in: 1,
+            fast_opens_refused: 1,
+            fast_open_cookies: 1,
+            fast_opens_out: 1,
+            parked: 1,
+            woken: 1,
+            pool_exhausted: 1,
+            time_wait_recycled: 1,
+            close_wait: 1,
+            close_wait_stuck: 1,
+            close_wait_peak: 1,
+            close_wait_ended: 1,
+            connections_peak: 1,
+            ..Counters::default()
+        }
+    }
+
+    #[test]
+    fn the_sum_over_shards_leaves_nothing_out() {
+        let mut sum = ones();
+        sum.merge(&ones());
+        let expected = format!("{:?}", ones())
+            .replace(": 1,", ": 2,")
+            .replace(": 1 }", ": 2 }");
+        assert_eq!(format!("{sum:?}"), expected);
+        let mut drops = Counters::default();
+        drops.drops.count(DropReason::NoRoute);
+        sum.merge(&drops);
+        assert_eq!(sum.drops.get(DropReason::NoRoute), 1);
+    }
+}

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use crore_base::{DropReason, MacAddr};
 use crore_netbuf::Chunk;
 use crore_nic::sim::End;
-use crore_stack::ConnectError;
+use crore_stack::{ConnectError, ListenError, Stack};
 use crore_wire::{IpEmit, Link as EthernetLink, TxChecksum, emit_tcp, tcp_headers_len};
 use support::{MOMENT, Stranger, World, syn};
 
@@ -113,6 +113,48 @@ fn frames_carry_the_configured_hop_limit() {
         assert!(
             limits.len() >= 2 && limits.iter().all(|&limit| limit == 7),
             "SYN-ACK and the ACK of the FIN, as configured: {limits:?}"
+        );
+    }
+}
+
+#[test]
+fn a_syn_to_which_no_answer_finds_a_way_is_dropped() {
+    let mut world = World::new(false, |_| {});
+    let any = "0.0.0.0:80".parse().unwrap();
+    world.server.stack.listen(any, 16).unwrap();
+    world.run(MOMENT);
+    let stranger = Stranger::new(&world);
+    let far = stray_syn("192.0.2.9", "10.0.0.2", SERVER_MAC);
+    world.link.inject(End::Left, world.now, far);
+    world.run(MOMENT);
+    assert_eq!(stranger.seen(), [], "there is no gateway");
+    let drops: Vec<_> = world.server.stack.counters().drops.nonzero().collect();
+    assert_eq!(drops, [(DropReason::NoRoute, 1)]);
+    let remote = "192.0.2.9:80".parse().unwrap();
+    let opened = world.server.stack.connect(world.now, None, remote);
+    assert_eq!(opened, Err(ConnectError::NoRoute), "nor out");
+}
+
+#[test]
+fn nobody_listens_on_or_opens_from_an_address_that_is_not_ours() {
+    let mut world = World::new(false, |_| {});
+    let server = &mut world.server.stack;
+    let listen = |stack: &mut Stack, addr: &str| stack.listen(addr.parse().unwrap(), 4).map(|_| ());
+    assert_eq!(listen(server, "10.0.0.1:80"), Err(ListenError::NotOurAddress));
+    assert_eq!(listen(server, "[::]:0"), Err(ListenError::NoPort));
+    assert_eq!(listen(server, "10.0.0.2:80"), Ok(()));
+    assert_eq!(listen(server, "10.0.0.2:80"), Err(ListenError::InUse));
+    for (local, remote) in [
+        (None, "[fd00::9]:80"),
+        (Some("10.0.0.7"), "10.0.0.9:80"),
+        (Some("::1"), "10.0.0.9:80"),
+    ] {
+        let local = local.map(|addr| addr.parse().unwrap());
+        let refused = server.connect(world.now, local, remote.parse().unwrap());
+        assert_eq!(
+            refused,
+            Err(ConnectError::NoLocalAddress),
+            "{local:?} to {remote}"
         );
     }
 }

@@ -209,6 +209,8 @@ fn what_is_forged_into_a_handshake_is_challenged_and_ends_nothing() {
         (Flags::RST, 0u32.wrapping_sub(1), 0, DropReason::ResetOutOfPlace),
         (Flags::SYN, 5, 1, DropReason::SynInConnection),
         (Flags::SYN, 1 << 30, 1, DropReason::SynInConnection),
+        (Flags::FIN, 0, 0, DropReason::MissingAck),
+        (Flags::NONE, 0, 0, DropReason::MissingAck),
     ];
     for (flags, offset, answers, reason) in cases {
         let before = world.server.stack.counters().drops.get(reason);

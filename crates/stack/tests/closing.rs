@@ -3,9 +3,9 @@
 mod support;
 
 use crore_base::{DropReason, Duration};
-use crore_stack::{CloseReason, ConnId, Event, State, TcpOption};
+use crore_stack::{CloseReason, ConnId, Event, SocketError, State, TcpOption};
 
-use support::{MOMENT, World};
+use support::{MOMENT, Stranger, World, syn};
 
 const SECOND: Duration = Duration::from_secs(1);
 const PARKING: [Option<Duration>; 3] = [Some(Duration::ZERO), Some(Duration::from_millis(500)), None];
@@ -47,6 +47,15 @@ fn a_close_with_time_is_told_when_all_has_arrived() {
         assert!(
             server.write(conn, b"!").is_err(),
             "{parking:?}: for nothing but waiting"
+        );
+        assert!(
+            matches!(server.read(conn), Err(SocketError::ReadClosed)),
+            "{parking:?}: nor to be read"
+        );
+        assert_eq!(
+            server.peek_data(conn, 0, &mut [0; 8]),
+            0,
+            "{parking:?}: nor looked at"
         );
         assert_eq!(server.orphans(), 0, "{parking:?}: somebody waits for it");
         world.run(MOMENT);
@@ -158,4 +167,49 @@ fn a_half_close_is_no_orphan() {
         "on its way"
     );
     assert_eq!(world.server.stack.orphans(), 0, "its application is there");
+}
+
+/// Protects an end of all from being held up by what nobody has to be told of.
+#[test]
+fn aborting_all_ends_what_is_in_each_state() {
+    for parking in PARKING {
+        let (mut world, accepted) = connected(4, parking, 0);
+        let (waiting, gone) = (accepted[0], accepted[1]);
+        world.server.stack.close(world.now, waiting);
+        world.run(MOMENT);
+        let closed = |event: &Event| match event {
+            Event::PeerClosed { conn } => Some(*conn),
+            _ => None,
+        };
+        let other = world.client.events.iter().find_map(closed).expect("it is told");
+        world.client.stack.close(world.now, other);
+        world.run(MOMENT);
+        world.server.stack.abort(gone);
+        world.run(MOMENT);
+        assert_eq!(
+            world.server.stack.connections(),
+            3,
+            "{parking:?}: one waits, one is gone"
+        );
+        // A handshake, half-way.
+        let stranger = Stranger::new(&world);
+        stranger.send(world.now, 7, &syn(4_000, 1_000), b"");
+        world.run(Duration::from_millis(1));
+        assert_eq!(stranger.seen().len(), 1, "{parking:?}: a SYN-ACK");
+        assert_eq!(world.server.stack.connections(), 4, "{parking:?}");
+        world.server.events.clear();
+        world.client.events.clear();
+        world.server.stack.abort_all();
+        world.run(MOMENT);
+        assert_eq!(
+            world.server.stack.connections(),
+            0,
+            "{parking:?}: nothing is left"
+        );
+        let resets = stranger.seen().iter().filter(|s| s.flags.has_rst()).count();
+        assert_eq!(resets, 2, "{parking:?}: one for each that was open");
+        let told = [CloseReason::ResetByPeer; 2];
+        assert_eq!(world.client.closed(), told, "{parking:?}: whose peers are told");
+        assert_eq!(world.server.events, [], "{parking:?}: nobody here is");
+    }
 }

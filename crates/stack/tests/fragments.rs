@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use crore_base::{DropReason, Duration, MacAddr, RxChecksum};
 use crore_netbuf::Chunk;
+use crore_nic::RxFrame;
 use crore_nic::sim::End;
 use crore_wire::{
     Flags, IpEmit, Link as EthernetLink, Packet, Piece, TxChecksum, checksum, emit_echo_reply,
@@ -319,5 +320,119 @@ fn an_unspoken_ipv4_protocol_is_answered_by_what_is_unreachable() {
         let answers = talk.answers(&[frame]);
         let got: Vec<_> = answers.iter().map(|frame| icmp(frame)).collect();
         assert_eq!(got, [expected], "protocol {protocol}");
+    }
+}
+
+#[test]
+fn a_ping_is_answered_and_a_flood_of_them_is_limited() {
+    for v6 in [false, true] {
+        let mut talk = Talk::new(v6);
+        let answers = talk.answers(&ping(v6, 64, 1500));
+        assert_eq!(answers.len(), 1, "{answers:?}");
+        let (kind, _, word) = icmp(&answers[0]);
+        assert_eq!((kind, word), (if v6 { 129 } else { 0 }, 0x0102_0304));
+        let flood = vec![ping(v6, 64, 1500).remove(0); 3_000];
+        let answers = talk.answers(&flood).len() as u64;
+        assert!((1..3_000).contains(&answers), "{answers}");
+        let limited = talk.drops(DropReason::ReplyRateLimited);
+        assert_eq!(
+            answers + limited + talk.drops(DropReason::ControlQueueFull),
+            3_000,
+            "the rest is counted"
+        );
+        assert!(limited > 0);
+    }
+}
+
+/// Protects the queue from requests whose answers are many packets each.
+#[test]
+fn pings_whose_answers_do_not_fit_into_the_queue_are_dropped_whole() {
+    for v6 in [false, true] {
+        let mut talk = Talk::new(v6);
+        let mut pings = Vec::new();
+        for id in 0..8 {
+            for mut piece in ping(v6, 60_000, 1500) {
+                // Another identification.
+                let at = if v6 { 61 } else { 19 };
+                piece[at] = id;
+                if !v6 {
+                    piece[24..26].copy_from_slice(&[0, 0]);
+                    let sum = checksum::finish(checksum::sum(&piece[14..34]));
+                    piece[24..26].copy_from_slice(&sum.to_be_bytes());
+                }
+                pings.push(piece);
+            }
+        }
+        let now = talk.world.now;
+        let stack = &mut talk.world.server.stack;
+        for piece in &pings {
+            let frame = RxFrame {
+                data: Chunk::copy_from(piece),
+                checksum: RxChecksum::Unknown,
+            };
+            stack.on_burst(now, &mut vec![frame]);
+        }
+        assert_eq!(stack.counters().reassembled, 8);
+        let dropped = talk.drops(DropReason::ControlQueueFull);
+        assert!((1..8).contains(&dropped), "{dropped} of eight");
+        let each = pings.len() as u64 / 8;
+        let answers = talk.answers(&[]).len() as u64;
+        assert_eq!(answers, (8 - dropped) * each, "the others are whole");
+    }
+}
+
+#[test]
+fn a_fragment_to_a_group_of_stations_or_within_fragments_is_dropped() {
+    for v6 in [false, true] {
+        let mut talk = Talk::new(v6);
+        let mut to_group = ping(v6, 4008, 1500);
+        to_group
+            .iter_mut()
+            .for_each(|f| f[..6].copy_from_slice(&[0x33, 0x33, 0, 0, 0, 1]));
+        assert_eq!(talk.answers(&to_group).len(), 0);
+        assert_eq!(talk.drops(DropReason::NotOurAddress), to_group.len() as u64);
+    }
+    let mut talk = Talk::new(true);
+    let mut nested = ping(true, 4008, 1500);
+    // What is put together begins with another fragment header.
+    nested.iter_mut().for_each(|frame| frame[54] = 44);
+    nested[0][62..70].copy_from_slice(&[17, 0, 0, 1, 0, 0, 0, 5]);
+    assert_eq!(talk.answers(&nested).len(), 0);
+    assert_eq!(talk.drops(DropReason::MalformedFragment), 1);
+    assert_eq!(talk.world.server.stack.counters().reassembled, 1, "once");
+}
+
+//= rfc8200#section-4.2 (MUST)
+#[test]
+fn of_problems_in_what_was_sent_to_a_group_only_some_options_are_told() {
+    for (what, frame, expected) in [
+        ("an unknown next header", v6_packet("ff02::1", 200, &[0; 8]), None),
+        (
+            "an option to be told of",
+            v6_packet("ff02::1", 60, &[6, 0, 0xbe, 4, 0, 0, 0, 0]),
+            Some((4, 2, 42)),
+        ),
+        (
+            "an option to be told of by who was meant alone",
+            v6_packet("ff02::1", 60, &[6, 0, 0xfe, 4, 0, 0, 0, 0]),
+            None,
+        ),
+    ] {
+        let mut talk = Talk::new(true);
+        let answers = talk.answers(&[frame]);
+        let got: Vec<_> = answers.iter().map(|frame| icmp(frame)).collect();
+        assert_eq!(got, Vec::from_iter(expected), "{what}");
+        if let Some(answer) = answers.first() {
+            assert_eq!(
+                answer[22..38],
+                ip(true)
+                    .dst
+                    .to_string()
+                    .parse::<std::net::Ipv6Addr>()
+                    .unwrap()
+                    .octets(),
+                "from an address of its own"
+            );
+        }
     }
 }

@@ -475,3 +475,38 @@ fn a_flood_of_syns_takes_an_eighth_of_scarce_buffers_and_all_that_data_leaves() 
     let replies = all.iter().filter(|s| s.flags.has_syn()).count();
     assert!(replies >= 64, "with plenty, all go: {replies} of {}", all.len());
 }
+
+/// Protects the memory for answers from whoever asks faster than they can leave.
+#[test]
+fn with_the_queue_of_answers_full_no_syn_is_answered_and_each_is_counted() {
+    for policy in [CookiePolicy::Never, CookiePolicy::Always] {
+        let mut world = server(1_000, |c| {
+            c.max_connections = 1_000;
+            c.syn_cookies = policy;
+        });
+        world.run(MOMENT);
+        let mut now = world.now;
+        let stack = &mut world.server.stack;
+        let known = RxFrame {
+            data: arp_frame(50),
+            checksum: RxChecksum::Unknown,
+        };
+        stack.on_burst(now, &mut vec![known]);
+        let first = syn(4_000, 9);
+        deliver(stack, now, 7, &first);
+        for port in 0..300 {
+            deliver(stack, now, 50, &syn(5_000 + port, 9));
+        }
+        let full = |stack: &Stack| stack.counters().drops.get(DropReason::HandshakeQueueFull);
+        let dropped = full(stack);
+        assert_eq!(dropped, 301 - 256, "{policy:?}: as many as find no place");
+        deliver(stack, now, 7, &first);
+        assert_eq!(full(stack), dropped + 1, "{policy:?}: the first one again");
+        if policy == CookiePolicy::Never {
+            assert_eq!(stack.connections(), 256, "no record for those");
+            now += Duration::from_secs(2);
+            stack.on_timeout(now);
+            assert!(full(stack) > dropped + 1, "what is to be sent again counts too");
+        }
+    }
+}

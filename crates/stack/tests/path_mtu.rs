@@ -181,6 +181,7 @@ fn an_open_ends_by_hard_errors_alone_and_a_connection_by_none() {
         (false, 12, 0, false),
         (false, 4, 0, false),
         (true, 1, 4, true),
+        (true, 1, 0, false),
         (true, 1, 1, true),
         (true, 1, 3, false),
         (true, 3, 0, false),

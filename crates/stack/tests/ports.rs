@@ -75,3 +75,42 @@ fn without_timestamps_a_port_in_time_wait_is_left_alone() {
         "nothing would tell old from new"
     );
 }
+
+#[test]
+fn a_port_that_is_listened_on_or_in_use_is_picked_by_nobody() {
+    let mut world = world(|config| (config.ephemeral_first, config.ephemeral_last) = (40_000, 40_002));
+    let client = &mut world.client.stack;
+    let listener = client.listen("10.0.0.1:40001".parse().unwrap(), 4).unwrap();
+    let remote = "10.0.0.2:80".parse().unwrap();
+    let mut port = || {
+        let conn = client.connect(world.now, None, remote)?;
+        let tuple = client.four_tuple(conn).expect("it is there");
+        Ok(tuple.local_port)
+    };
+    let mut ports = [port().unwrap(), port().unwrap()];
+    ports.sort_unstable();
+    assert_eq!(ports, [40_000, 40_002]);
+    assert_eq!(port(), Err(ConnectError::PortsExhausted));
+    assert!(client.unlisten(listener) && !client.unlisten(listener), "once");
+}
+
+#[test]
+fn an_open_takes_the_record_of_a_connection_that_only_waits() {
+    let mut world = world(|config| {
+        config.max_connections = 1;
+        (config.ephemeral_first, config.ephemeral_last) = (40_000, 40_100);
+    });
+    open_and_close(&mut world);
+    assert_eq!(world.client.stack.unfinished(), 0, "nothing is to be settled");
+    assert_eq!(world.client.stack.connections(), 1, "it waits in TIME-WAIT");
+    world.connect("10.0.0.2:80");
+    assert_eq!(world.client.stack.unfinished(), 1);
+    let full = world
+        .client
+        .stack
+        .connect(world.now, None, "10.0.0.2:80".parse().unwrap());
+    assert_eq!(full, Err(ConnectError::Exhausted), "not that of one that lives");
+    world.run(MOMENT);
+    assert_eq!(world.client.opened().len(), 2);
+    assert_eq!(world.client.stack.counters().time_wait_recycled, 1, "counted");
+}

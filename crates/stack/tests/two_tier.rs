@@ -4,7 +4,7 @@ mod support;
 
 use crore_base::{DropReason, Duration, FourTuple};
 use crore_nic::{Nic, TxMeta};
-use crore_stack::{CloseReason, ConnId, Event, Read, StackConfig, State};
+use crore_stack::{CloseReason, ConnId, Event, Read, SocketError, Stack, StackConfig, State, TcpOption};
 use crore_wire::{Flags, IpEmit, Link, Packet, Segment, TxChecksum, emit_tcp, tcp_headers_len};
 use support::{Host, MOMENT, World};
 
@@ -747,4 +747,99 @@ fn a_peer_that_does_not_finish_is_waited_for_only_so_long() {
         Some(State::FinWait2),
         "the application still does for the other"
     );
+}
+
+/// Protects an application that waits for the end of what it has closed.
+#[test]
+fn a_close_with_time_that_finds_no_place_in_the_pool_is_told_at_once() {
+    let (mut world, clients, accepted) = crowd(3, |c| {
+        c.max_active = 2;
+        at_once(c);
+    });
+    let conn = peer_of(&world, &accepted, clients[2]);
+    let server = &mut world.server.stack;
+    server.set_user(conn, 9);
+    let linger = TcpOption::Linger(Some(Duration::from_secs(10)));
+    server.set_option(conn, linger).unwrap();
+    fill_the_pool(&mut world, &clients);
+    world.server.events.clear();
+    world.server.stack.close(world.now, conn);
+    world.run(MOMENT);
+    let end = Event::Closed {
+        conn,
+        reason: CloseReason::Finished,
+        user: 9,
+    };
+    assert_eq!(world.server.events, [end], "nothing was left to be brought");
+    empty_the_pool(&mut world, &accepted, &clients);
+    let told = Event::PeerClosed { conn: clients[2] };
+    assert!(world.client.events.contains(&told), "but the FIN, by and by");
+}
+
+#[test]
+fn a_handshake_that_ends_with_data_waits_for_a_place_in_the_pool() {
+    let (mut world, clients, accepted) = crowd(2, |c| {
+        c.max_active = 2;
+        at_once(c);
+    });
+    fill_the_pool(&mut world, &clients);
+    let late = world.connect(SERVER);
+    world.client.stack.write(late, b"at once").unwrap();
+    // The first acknowledgment is lost on its way; what comes next has data.
+    world.client.turn(world.now);
+    world.run(Duration::from_micros(5));
+    let before = world.server.opened().len();
+    world.run(MOMENT);
+    empty_the_pool(&mut world, &accepted, &clients);
+    world.run(Duration::from_secs(3));
+    let opened = world.server.opened();
+    assert_eq!(opened.len(), before + 1, "it is open");
+    assert_eq!(world.server.read_all(*opened.last().unwrap()), b"at once");
+}
+
+#[test]
+fn the_connections_of_an_application_can_be_visited() {
+    let (mut world, clients, accepted) = crowd(3, at_once);
+    let visit = |stack: &Stack| -> Vec<_> {
+        (0..stack.slot_bound())
+            .filter_map(|index| stack.connection_at(index))
+            .collect()
+    };
+    let mut all = visit(&world.server.stack);
+    all.sort_unstable_by_key(|conn| accepted.iter().position(|a| a == conn));
+    assert_eq!(all, accepted, "each once, parked or not");
+    let (gone, user) = (accepted[1], 5);
+    world.server.stack.set_user(accepted[0], user);
+    world.server.stack.abort(gone);
+    world.run(MOMENT);
+    assert_eq!(visit(&world.server.stack).len(), 2, "without those given back");
+    assert_eq!(
+        world.server.stack.connection_at(1 << 40),
+        None,
+        "beyond all slots"
+    );
+    assert_eq!(
+        world.server.stack.read_up_to(accepted[0], 1),
+        Ok(Read::WouldBlock),
+        "what is parked has nothing"
+    );
+    assert_eq!(world.server.stack.read_up_to(gone, 1), Err(SocketError::Gone));
+    world.server.stack.set_nodelay(gone, true);
+    assert_eq!(clients.len(), 3);
+}
+
+#[test]
+fn what_connections_take_is_said_before_any_is_made() {
+    let config = StackConfig {
+        max_connections: 1_000_000,
+        max_active: 10,
+        ..StackConfig::default()
+    };
+    let memory = Stack::memory(&config);
+    let (record, place) = Stack::connection_bytes();
+    assert_eq!(memory.records, 1_000_000 * record as u64);
+    let idle = (memory.records + memory.flow_table) / 1_000_000;
+    assert!(idle <= 80, "{idle} bytes for each that is idle");
+    assert!(memory.active >= 10 * place as u64 && memory.active < 20 * place as u64);
+    assert_eq!(memory.total(), memory.records + memory.flow_table + memory.active);
 }

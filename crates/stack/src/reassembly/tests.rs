@@ -329,3 +329,46 @@ fn where_none_are_wanted_none_are_kept() {
         Err(DropReason::Fragment)
     );
 }
+
+#[test]
+fn an_empty_fragment_is_none() {
+    let whole = bytes(32);
+    let mut bench = Bench::new(limits());
+    for end in [false, true] {
+        let at = if end { 32 } else { 16 };
+        let empty = piece(1, 1, &whole, at, at);
+        assert_eq!(bench.take(&empty), Err(DropReason::MalformedFragment));
+    }
+    bench.assert_consistent();
+    assert_eq!(bench.reassembler.waiting.len(), 0, "nothing begins with it");
+}
+
+/// Protects the memory of all senders from one, and each from all together.
+#[test]
+fn a_datagram_beyond_its_share_is_not_kept_and_the_oldest_goes_when_all_is_used() {
+    let whole = bytes(8_000);
+    let mut bench = Bench::new(FragmentLimits {
+        bytes: 8_000,
+        datagrams: 64,
+    });
+    assert_eq!(bench.take(&piece(1, 1, &whole, 0, 1_000)), Ok(Reassembly::Waits));
+    for at in [1_000, 2_000, 4_000] {
+        let more = bench.take(&piece(1, 1, &whole, at, at + 1_000));
+        assert_eq!(more, Err(DropReason::FragmentBudget), "a quarter is its share");
+        bench.assert_consistent();
+    }
+    for host in 2..10 {
+        let first = bench.take(&piece(host, 1, &whole, 0, 1_000));
+        assert_eq!(first, Ok(Reassembly::Waits), "host {host}");
+        bench.assert_consistent();
+    }
+    let evicted = bench.drops.get(DropReason::FragmentBudget);
+    assert!(evicted > 0, "those that came first made room");
+    let kept = |bench: &Bench, host| {
+        bench
+            .reassembler
+            .waiting
+            .contains_key(&Key::of(&piece(host, 1, &whole, 0, 8).0))
+    };
+    assert!(!kept(&bench, 1) && kept(&bench, 9));
+}
