@@ -176,6 +176,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_took_too_long_is_told_from_what_was_refused() {
+        use CloseReason::*;
+        for reason in [
+            OpenTimedOut,
+            TimedOut,
+            KeepaliveTimedOut,
+            UserTimedOut,
+            LingerTimedOut,
+        ] {
+            assert!(reason.is_time_out(), "{reason:?}");
+        }
+        for reason in [
+            Finished,
+            Refused,
+            ResetByPeer,
+            Unreachable,
+            NetworkUnreachable,
+            Aborted,
+        ] {
+            assert!(!reason.is_time_out(), "{reason:?}");
+        }
+    }
+
+    #[test]
     fn the_end_comes_once_and_last() {
         let mut pending = PendingEvents::default();
         pending.close(CloseReason::Finished);

@@ -187,16 +187,21 @@ impl PathMtu {
     // While nothing as large has ever arrived it is believed at once. Later it
     // is only once the data times out: a path that works is not made slower
     // by a message that anybody could have sent.
-    pub(crate) fn on_router(&mut self, now: Instant, seq: SeqNum, size: u16, mss: u16) -> PathMtuVerdict {
+    pub(crate) fn on_router(&mut self, seq: SeqNum, size: u16, mss: u16) -> PathMtuVerdict {
         if let Search::UnderWay {
-            size: tried, start, ..
-        } = self.search
-            && seq == start
+            high,
+            failed,
+            size: tried,
+            start,
+            ..
+        } = &mut self.search
+            && seq == *start
             && size >= mss
         {
-            // It is about a try, and spares the wait for its loss.
-            if size < tried {
-                self.limit(now, size.saturating_add(1), mss);
+            // It is about a try, which stays one until it is found to be lost: its
+            // loss says nothing else. The next one will not be larger than this.
+            if size < *tried {
+                (*high, *failed) = (size.min(*high), TRIES);
             }
             return PathMtuVerdict::Ignored;
         }
@@ -338,8 +343,11 @@ impl PathMtu {
                 high,
                 failed: failed + 1,
             };
-        } else {
+        } else if failed < TRIES {
             self.limit(now, size, mss);
+        } else {
+            // A router has said what would fit.
+            self.limit(now, high.saturating_add(1), mss);
         }
     }
 

@@ -154,13 +154,6 @@ impl ReceiveSpace {
     pub(crate) fn accept(&mut self, seq: SeqNum, mut payload: Chunk, fin: bool, limit: usize) -> Received {
         let mut seq = seq;
         let mut received = Received::default();
-        if self.fin_received {
-            // Nothing follows a FIN; what was sent again is acknowledged again.
-            self.note_duplicate(seq, payload.len() as u32);
-            received.ack_now = true;
-            received.dropped = Some(DropReason::Duplicate);
-            return received;
-        }
         let fin_seq = seq + payload.len() as u32;
         let came = payload.len();
         let begins_old = seq.before(self.nxt);

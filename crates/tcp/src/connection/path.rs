@@ -29,7 +29,7 @@ impl Connection {
             return PathMtuVerdict::Ignored;
         }
         let mss = if self.path.ipv6 { mss } else { mss.max(LEAST_V4) };
-        let verdict = self.path_mtu.on_router(now, seq, mss, self.mss);
+        let verdict = self.path_mtu.on_router(seq, mss, self.mss);
         if verdict == PathMtuVerdict::Taken {
             self.take_router_word(now, mss);
         }

@@ -89,16 +89,16 @@ fn a_loss_beside_the_try_is_none_of_its() {
 fn a_router_is_believed_at_once_only_while_nothing_as_large_has_arrived() {
     let seq = SeqNum(10);
     let mut path = PathMtu::new(NOW, 1460, 1460);
-    let taken = path.on_router(NOW, seq, 1400, 1460);
+    let taken = path.on_router(seq, 1400, 1460);
     assert_eq!(taken, PathMtuVerdict::Taken, "nothing is known");
-    let ignored = path.on_router(NOW, seq, 1460, 1460);
+    let ignored = path.on_router(seq, 1460, 1460);
     assert_eq!(ignored, PathMtuVerdict::Ignored, "what is sent fits that");
     path.on_full_sent(SeqNum(10));
     path.on_acked(SeqNum(10));
-    let held = path.on_router(NOW, seq, 1400, 1460);
+    let held = path.on_router(seq, 1400, 1460);
     assert_eq!(held, PathMtuVerdict::Held, "RFC 5927 section 7.2");
     assert_eq!(path.on_timeout(seq), Some(1400), "the data did time out");
-    path.on_router(NOW, seq, 1400, 1460);
+    path.on_router(seq, 1400, 1460);
     path.on_acked(SeqNum(11));
     assert_eq!(path.on_timeout(SeqNum(11)), None, "the data did arrive");
 }
@@ -114,5 +114,29 @@ fn black_holes_are_shrunk_step_by_step() {
         (1220, true, None),
     ] {
         assert_eq!(PathMtu::base_below(mss, ipv6), base, "{mss}, IPv6 {ipv6}");
+    }
+}
+
+#[test]
+fn a_router_that_speaks_of_a_try_bounds_the_next_one() {
+    for (size, next) in [(1300, Some(1162)), (1460, None), (2000, None), (1030, None)] {
+        let mut path = PathMtu::new(NOW, 1460, 1024);
+        path.start();
+        path.on_full_sent(SeqNum(10));
+        path.on_acked(SeqNum(10));
+        path.on_try_sent(1460, SeqNum(10), SeqNum(1470));
+        let other = path.on_router(SeqNum(11), size, 1024);
+        assert_eq!(other, PathMtuVerdict::Ignored, "of something else");
+        let verdict = path.on_router(SeqNum(10), size, 1024);
+        assert_eq!(verdict, PathMtuVerdict::Ignored, "what is in use fits");
+        assert!(
+            path.on_lost(NOW, 1024, (SeqNum(10), SeqNum(1470))),
+            "it was a try"
+        );
+        if size >= 1460 {
+            assert_eq!(path.next_try(1024), Some(1460), "{size}: once more");
+        } else {
+            assert_eq!(path.next_try(1024), next, "{size}");
+        }
     }
 }

@@ -361,6 +361,7 @@ fn verbs_out_of_turn_are_refused_and_harmless() {
         lone.conn.close(lone.now);
         lone.conn.close(lone.now);
         assert_eq!(lone.conn.read(), Err(ReadError::Closed), "{state:?}: closed");
+        assert_eq!(lone.conn.peek(0, &mut [0; 4]), 0, "{state:?}: closed");
         lone.conn.abort();
         lone.conn.abort();
         lone.conn.on_timeout(lone.now);

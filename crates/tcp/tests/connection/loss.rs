@@ -816,3 +816,21 @@ fn goodput_does_not_collapse_under_loss_bursts_and_reordering() {
         assert!(reordered.1.reordering_seen, "and that was found out");
     }
 }
+
+//= rfc6582#section-3.2 (SHOULD)
+/// Protects the path from a receiver that acknowledges byte by byte.
+#[test]
+fn partial_acknowledgments_of_a_byte_each_let_nothing_new_out() {
+    let mut lone = plain_flight(10);
+    lone.conn.write(&text(2, 50_000)).expect("open");
+    for _ in 0..3 {
+        lone.recv(&seg(ACK, 1, 1), b"");
+    }
+    assert_eq!(lone.data(), full([0]), "the head again");
+    for n in 1..=500 {
+        lone.recv(&seg(ACK, 1, 1 + n), b"");
+        let sent = lone.data();
+        assert_eq!(sent.len(), 1, "{n}: the head, and no more: {sent:?}");
+        assert_eq!(sent[0].0, 1 + n, "{n}");
+    }
+}

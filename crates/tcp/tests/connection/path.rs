@@ -155,3 +155,72 @@ fn a_path_is_tried_again_at_its_old_size_after_ten_minutes() {
     pair.assert_delivered();
     assert_eq!(pair.ends[B].received.len(), 1_010_000, "{DELAY:?} each way");
 }
+
+/// Protects connections that can't try larger segments from a path that was
+/// narrow for a while.
+#[test]
+fn without_sack_a_router_is_asked_again_after_ten_minutes() {
+    let mut lone = Lone::established(plain());
+    let mut acked = 1_001;
+    let mut send = |lone: &mut Lone| {
+        lone.conn.write(&text(1, 3_000)).expect("open");
+        let sizes: Vec<_> = lone.data().iter().map(|&(_, len)| len).collect();
+        acked += 3_000;
+        lone.recv(&seg(ACK, 1, acked), b"");
+        sizes
+    };
+    lone.conn.write(&text(1, 1_000)).expect("open");
+    lone.data();
+    let head = lone.conn.snd_una();
+    let verdict = lone.conn.on_path_mtu(lone.now, head, 600);
+    assert_eq!(verdict, PathMtuVerdict::Taken);
+    assert_eq!(lone.data(), [(1, 600), (601, 400)]);
+    lone.recv(&seg(ACK, 1, 1_001), b"");
+    lone.pass(Duration::from_secs(599));
+    assert_eq!(send(&mut lone), [600; 5], "not yet");
+    lone.pass(Duration::from_secs(2));
+    assert_eq!(send(&mut lone), [600, 1_000, 1_000, 400], "RFC 1191 section 6.3");
+}
+
+//= rfc8899#section-3 (SHOULD NOT)
+#[test]
+fn a_try_that_a_router_stops_does_not_slow_the_connection() {
+    let mut pair = over_black_hole(probing(MtuProbing::Always), 1300);
+    send(&mut pair, 1_000_000);
+    let mut told = 0;
+    while pair.drive(Duration::from_millis(1), |_| false) || !pair.is_delivered() {
+        let lost: Vec<_> = pair
+            .sent_by(A)
+            .filter(|packet| packet.copies == 0)
+            .map(|packet| packet.segment.seq)
+            .collect();
+        for &seq in &lost[told..] {
+            let now = pair.now;
+            let verdict = pair.ends[A].conn().on_path_mtu(now, seq, 1260);
+            assert_eq!(verdict, PathMtuVerdict::Ignored, "the size in use fits");
+        }
+        told = lost.len();
+        assert!(pair.now < crore_base::Instant::ZERO + MINUTE, "delivered");
+    }
+    pair.assert_delivered();
+    let found = stats(&mut pair);
+    assert!(told > 0, "a router had something to say");
+    assert_eq!(found.fast_recoveries, 0, "but of no congestion");
+    assert!(found.ssthresh >= 1 << 29, "slow start has not been ended by it");
+}
+
+#[test]
+fn a_try_that_is_lost_with_other_data_is_a_loss() {
+    let mut pair = over_black_hole(probing(MtuProbing::Always), 1300);
+    let mut n = 0;
+    pair.lose(move |packet| {
+        n += usize::from(packet.from == A && !packet.payload.is_empty());
+        packet_len(packet) > 1300 || n % 20 == 10
+    });
+    send(&mut pair, 1_000_000);
+    assert!(pair.drive(MINUTE, |pair| pair.is_delivered()), "delivered");
+    pair.assert_delivered();
+    let found = stats(&mut pair);
+    assert!(found.fast_recoveries > 0, "the path is full, and says so");
+    assert!(found.mss <= 1260 - 12 && found.ssthresh < 1 << 29);
+}
