@@ -9,6 +9,7 @@ use crore_stack::{
     TcpOption,
 };
 
+use crore_tcp::CongestionKind;
 use support::{MOMENT, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -296,4 +297,37 @@ fn the_dscp_is_passed_to_ip_as_it_is_and_can_be_changed() {
         !second.is_empty() && second.iter().all(|&byte| byte == 8 << 2),
         "from then on: {second:?}"
     );
+}
+
+#[test]
+fn another_congestion_control_and_a_smaller_segment_size_count_from_then_on() {
+    for parking in PARKING {
+        let (mut world, conn, accepted) = served(parking, CookiePolicy::Never, &[]);
+        world.server.stack.write(accepted, &[7; 100_000]).unwrap();
+        world.run(MOMENT);
+        assert_eq!(world.client.read_all(conn).len(), 100_000);
+        let before = world.server.stack.stats(accepted);
+        let server = &mut world.server.stack;
+        let newreno = TcpOption::Congestion(CongestionKind::NewReno);
+        server.set_option(accepted, newreno).unwrap();
+        server.set_option(accepted, TcpOption::MssMax(600)).unwrap();
+        let options = server.options(accepted).unwrap();
+        assert_eq!(
+            (options.congestion, options.mss_max),
+            (CongestionKind::NewReno, 600)
+        );
+        if let (None, Some(before), Some(after)) = (parking, before, server.stats(accepted)) {
+            assert!(
+                before.cwnd - after.cwnd < u32::from(before.mss),
+                "the window goes on"
+            );
+            assert!(after.mss <= 600, "in smaller segments: {}", after.mss);
+        }
+        let sent = server.counters().segments_out;
+        server.write(accepted, &[7; 6_000]).unwrap();
+        world.run(MOMENT);
+        assert_eq!(world.client.read_all(conn).len(), 6_000, "{parking:?}");
+        let segments = world.server.stack.counters().segments_out - sent;
+        assert!(segments >= 10, "{parking:?}: {segments} of 600 bytes at most");
+    }
 }
