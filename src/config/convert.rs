@@ -40,7 +40,11 @@ impl Config {
         ] {
             *limit = limit.div_ceil(shards);
         }
-        for budget in [&mut stack.receive_budget_bytes, &mut stack.fragment_budget_bytes] {
+        for budget in [
+            &mut stack.receive_budget_bytes,
+            &mut stack.send_budget_bytes,
+            &mut stack.fragment_budget_bytes,
+        ] {
             *budget = budget.div_ceil(shards.into());
         }
         part
@@ -74,6 +78,7 @@ impl Config {
             fast_open_secret: None,
             max_neighbors: stack.max_neighbors,
             receive_budget: stack.receive_budget_bytes,
+            send_budget: stack.send_budget_bytes,
             resets_per_second: stack.resets_per_second,
             echo_replies_per_second: stack.echo_replies_per_second,
             icmp_errors_per_second: stack.icmp_errors_per_second,

@@ -316,7 +316,7 @@ section! {
         fast_open: FastOpen = FastOpen::Off, "", OneOf(FastOpen::WORDS);
         /// Keys of Fast Open cookies: 32 hex digits each, separated by commas; the first makes cookies, all recognise them. Absent: made at the start, and changed as time goes.
         fast_open_keys: Option<String> = None, "", Words("hex digits");
-        /// Pieces of out-of-order data that one connection keeps.
+        /// Pieces of out-of-order data that one connection keeps, for each 256 KiB of its window.
         reassembly_chunks: u16 = 512, "pieces", Whole(1, 65_535);
         /// How long a silent connection rests before the peer is asked whether it is alive. 0: never.
         keepalive_ms: u64 = 0, "ms", Whole(0, 86_400_000);
@@ -352,6 +352,8 @@ section! {
         max_neighbors: u32 = 4096, "entries", Whole(1, 1_048_576);
         /// Received data that all connections hold together.
         receive_budget_bytes: u64 = 1_073_741_824, "bytes", Whole(65_536, 1_099_511_627_776);
+        /// Written data that all connections hold together beyond `tcp.send_buffer_bytes` of each. From three quarters of it on, and of `receive_budget_bytes`, no buffer grows, and those that have grown count for what they started with.
+        send_budget_bytes: u64 = 1_073_741_824, "bytes", Whole(0, 1_099_511_627_776);
         /// Resets sent for segments that belong to no connection. They are divided among up to 1,024 parts of the addresses, drawn anew each second, so that nobody learns of others by counting his own.
         resets_per_second: u32 = 100_000, "a second", Whole(0, 10_000_000);
         /// Answers to ping.

@@ -77,8 +77,17 @@ pub(crate) fn stack(prng: &mut Prng, kind: Kind, end: End, tiny: bool, faulty: b
         // FIN, which a reset would then answer.
         tcp.time_wait = Config::default().time_wait;
     }
+    // Drawn aside, too. The small ones are reached when several don't read, and what
+    // is thrown away then has to be sent again: a matter for the swarm alone.
+    let mut aside = prng.clone();
+    let mut budget = |small| match kind {
+        Kind::Swarm => aside.pick(&[1 << 30, 1 << 30, small]),
+        _ => 1 << 30,
+    };
     StackPlan::Crore(Box::new(StackConfig {
         tcp,
+        receive_budget: budget(600_000),
+        send_budget: budget(400_000),
         ..default_stack()
     }))
 }

@@ -254,6 +254,9 @@ impl Host for CroreHost {
         if stack.received_held() != 0 {
             left.push(format!("{} received bytes charged", stack.received_held()));
         }
+        if stack.written_beyond() != 0 {
+            left.push(format!("{} written bytes charged", stack.written_beyond()));
+        }
         left
     }
 }

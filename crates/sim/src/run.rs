@@ -211,7 +211,6 @@ fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<()
             | R::NotForThisStation
             | R::BacklogFull
             | R::ConnectionsExhausted
-            | R::ReceiveBudget
             | R::NoRoute
             | R::FrameTooLarge
             | R::PoolExhausted
@@ -219,6 +218,7 @@ fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<()
             | R::HandshakeEvicted
             | R::TooManyOrphans
             | R::ShardMailboxFull => false,
+            R::ReceiveBudget => scenario.kind == Kind::Swarm,
             // smoltcp announces itself as a router's solicitor, joins groups, and pings nobody.
             R::UnhandledIcmp => scenario.corrupts() || scenario.kind.is_foreign(),
             R::NeighborUnreachable | R::TxBufferExhausted => !scenario.is_undisturbed(),

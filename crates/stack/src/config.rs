@@ -55,6 +55,11 @@ pub struct StackConfig {
     /// Bytes of received data that connections may hold together, in order and
     /// out of order. Default 1 GiB.
     pub receive_budget: u64,
+    /// Bytes of written data that connections may hold together beyond
+    /// `tcp.send_buffer` of each. From three quarters of it on, and of
+    /// [`Self::receive_budget`], no buffer grows, and what has grown counts for what
+    /// it started with. Default 1 GiB.
+    pub send_budget: u64,
     /// Resets a second sent for segments that hit no connection, to each network
     /// but a part of them. Default 100,000.
     pub resets_per_second: u32,
@@ -121,6 +126,7 @@ impl Default for StackConfig {
             fast_open_secret: None,
             max_neighbors: 4_096,
             receive_budget: 1 << 30,
+            send_budget: 1 << 30,
             resets_per_second: 100_000,
             echo_replies_per_second: 10_000,
             icmp_errors_per_second: 1_000,
@@ -245,9 +251,10 @@ impl StackConfig {
     /// than a sixteenth of what all may hold together.
     pub(crate) fn tcp_within_budget(&self) -> crore_tcp::Config {
         const PART: u64 = 16;
-        let part = u32::try_from(self.receive_budget / PART).unwrap_or(u32::MAX);
+        let part = |budget: u64| u32::try_from(budget / PART).unwrap_or(u32::MAX);
         crore_tcp::Config {
-            receive_buffer_max: self.tcp.receive_buffer_max.min(part),
+            receive_buffer_max: self.tcp.receive_buffer_max.min(part(self.receive_budget)),
+            send_buffer_max: self.tcp.send_buffer_max.min(part(self.send_budget)),
             ..self.tcp.clone()
         }
     }
@@ -339,6 +346,13 @@ mod tests {
             config.tcp_within_budget().receive_buffer_max,
             1 << 20,
             "a sixteenth"
+        );
+        config.tcp.send_buffer_max = 4 << 20;
+        config.send_budget = 32 << 20;
+        assert_eq!(
+            config.tcp_within_budget().send_buffer_max,
+            2 << 20,
+            "of either budget"
         );
     }
 }

@@ -324,8 +324,8 @@ impl Stack {
         let config = self.tcp.get(listener.profile).clone();
         let mut conn = Connection::open_passive(config, now, iss, ts_offset, path, &pending.segment);
         // Over the budget for received data, the client sends it again.
-        let data = if self.received_held < self.config.receive_budget {
-            pending.take_payload(self.copy_received)
+        let data = if !self.memory.is_received_full() {
+            pending.take_payload(self.memory.packets_are_low())
         } else {
             crore_netbuf::Chunk::empty()
         };
@@ -340,7 +340,7 @@ impl Stack {
         self.flows.insert(pending.hash, slot);
         self.note_peak();
         if let Some(active) = self.slots.pool.get_mut(index) {
-            active.settle(&mut self.received_held);
+            active.settle(&mut self.memory);
         }
         self.touch(index);
         true

@@ -64,6 +64,7 @@ impl Stack {
     /// Takes in a burst of received frames. Nothing is sent yet: what is owed
     /// is recorded, and [`Stack::poll_transmit`] draws it once at the end.
     pub fn on_burst(&mut self, now: Instant, frames: &mut Vec<RxFrame>) {
+        self.memory.weigh();
         let mut scratch = core::mem::take(&mut self.scratch);
         for frame in frames.drain(..) {
             self.counters.rx_frames += 1;
@@ -246,13 +247,12 @@ impl Stack {
         let Some(active) = self.slots.pool.get_mut(index) else {
             return Ok(());
         };
-        let payload = pending.take_payload(self.copy_received);
+        let payload = pending.take_payload(self.memory.packets_are_low());
         let had_payload = !payload.is_empty();
         // Over the budget, those pay whose applications have left data lying;
         // a connection that holds nothing goes on, so that the slow ones can't
         // starve the others. Beyond the budget goes one segment a connection.
-        let over_budget = self.received_held >= self.config.receive_budget;
-        if over_budget && had_payload && active.charged > 0 {
+        if had_payload && self.memory.is_received_full() && active.charged > 0 {
             return Err(DropReason::ReceiveBudget);
         }
         if pending.segment.flags.has_rst() {
@@ -267,7 +267,10 @@ impl Stack {
                     active.moved(now);
                 }
                 if had_payload || active.charged > 0 {
-                    active.settle(&mut self.received_held);
+                    active.settle(&mut self.memory);
+                }
+                if acked && active.charged_written > 0 {
+                    active.settle_written(&mut self.memory);
                 }
                 active.list(index, &mut self.ready, &mut self.events);
                 Ok(())

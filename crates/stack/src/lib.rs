@@ -30,6 +30,7 @@ mod icmp;
 mod id;
 mod input;
 mod listener;
+mod memory;
 mod neighbor;
 mod options;
 mod output;

@@ -47,6 +47,7 @@ impl Stack {
     /// Writes what there is to send into the NIC's buffers and flushes them;
     /// returns how many frames that were. What finds no buffer stays owed.
     pub fn poll_transmit<N: Nic>(&mut self, now: Instant, nic: &mut N) -> usize {
+        self.memory.weigh();
         self.grant_wishes(now);
         let share = self.unshared / SHARE;
         let first = self.transmit_control(now, nic, share) + self.transmit_syn_acks(nic, share);

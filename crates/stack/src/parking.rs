@@ -192,7 +192,7 @@ impl Stack {
             self.paths.raise(active.tuple.remote_addr, mss);
         }
         debug_assert_eq!(active.charged, 0, "nothing is held, so nothing is charged");
-        self.received_held -= u64::from(active.charged);
+        self.memory.forget(active);
         debug_assert!(!active.orphan, "an orphan is not quiet");
         self.counters.take_over(&active.conn.stats());
         let (slot, challenges) = (active.slot, active.conn.challenges(self.clock));

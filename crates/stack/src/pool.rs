@@ -34,6 +34,8 @@ pub(crate) struct Active {
     pub(crate) orphan: bool,
     /// Bytes of received data that were last counted against the budget.
     pub(crate) charged: u32,
+    /// The same of written data beyond what each connection may hold.
+    pub(crate) charged_written: u32,
     /// The listener that it came to.
     pub(crate) listener: Option<ListenerId>,
     pub(crate) tuple: FourTuple,
@@ -69,6 +71,7 @@ impl Active {
             fast_opening: false,
             orphan: false,
             charged: 0,
+            charged_written: 0,
             listener,
             next_hop,
             tuple,
@@ -87,14 +90,6 @@ impl Active {
 }
 
 impl Active {
-    /// Counts the received bytes that it holds anew, in `held` over all connections.
-    #[inline]
-    pub(crate) fn settle(&mut self, held: &mut u64) {
-        let now = self.conn.received_footprint() as u32;
-        *held = *held - u64::from(self.charged) + u64::from(now);
-        self.charged = now;
-    }
-
     /// Puts itself, whose place is `index`, on both lists of the stack.
     #[inline]
     pub(crate) fn list(&mut self, index: u32, ready: &mut VecDeque<u32>, events: &mut VecDeque<u32>) {

@@ -356,7 +356,9 @@ impl Stack {
             return Ok(0);
         };
         let active = self.slots.pool.get_mut(index).ok_or(SocketError::Gone)?;
+        active.conn.set_short_of_memory(self.memory.is_short());
         let accepted = write(&mut active.conn).map_err(write_error)?;
+        active.settle_written(&mut self.memory);
         self.mark_ready(index);
         Ok(accepted)
     }
@@ -389,7 +391,7 @@ impl Stack {
             Ok(Read::Eof) => return Ok(Read::Eof),
             Err(ReadError::Closed) => return Err(SocketError::ReadClosed),
         };
-        active.settle(&mut self.received_held);
+        active.settle(&mut self.memory);
         if matches!(active.conn.state(), State::Closed | State::TimeWait) {
             // The end was held back until everything was read.
             self.touch(index);
@@ -412,7 +414,7 @@ impl Stack {
             .read_up_to(most)
             .map_err(|_| SocketError::ReadClosed)?;
         if matches!(read, Read::Data(_)) {
-            active.settle(&mut self.received_held);
+            active.settle(&mut self.memory);
             self.touch(index);
         }
         Ok(read)

@@ -15,6 +15,7 @@ use crate::flow_table::{FlowHasher, FlowTable};
 use crate::fragments::FragmentIds;
 use crate::input::Scratch;
 use crate::listener::Listeners;
+use crate::memory::Memory;
 use crate::neighbor::{NeighborCache, Wakeups};
 use crate::parking::ParkPolicy;
 use crate::paths::Paths;
@@ -89,10 +90,7 @@ pub struct Stack {
     /// Frames that were put together here and are another shard's: at most one
     /// for a received frame, and taken after each burst.
     pub(crate) strays: Vec<RxFrame>,
-    /// Bytes of received data that connections hold.
-    pub(crate) received_held: u64,
-    /// Packet buffers are scarce: received data is copied out of them.
-    pub(crate) copy_received: bool,
+    pub(crate) memory: Memory,
     pub(crate) ip_ident: u16,
     pub(crate) counters: Counters,
     /// What is taken in now was another shard's to answer.
@@ -170,8 +168,7 @@ impl Stack {
             fragments: Reassembler::new(config.fragments, derive_key(key, Purpose::Fragments)),
             fragment_ids: FragmentIds::new(derive_key(key, Purpose::FragmentIds)),
             strays: Vec::new(),
-            received_held: 0,
-            copy_received: false,
+            memory: Memory::new(&config),
             ip_ident: 0,
             counters: Counters::default(),
             overhearing: false,
@@ -283,13 +280,19 @@ impl Stack {
 
     /// Bytes of received data that connections hold, in order and out of order.
     pub fn received_held(&self) -> u64 {
-        self.received_held
+        self.memory.received()
+    }
+
+    /// Bytes of written data that connections hold beyond what each may.
+    pub fn written_beyond(&self) -> u64 {
+        self.memory.written()
     }
 
     /// Tells the stack that packet buffers are scarce (see
-    /// [`crore_nic::Nic::rx_pressure`]): until told otherwise, received data is copied.
+    /// [`crore_nic::Nic::rx_pressure`]): until told otherwise, received data is copied,
+    /// and no buffer grows.
     pub fn set_rx_pressure(&mut self, scarce: bool) {
-        self.copy_received = scarce;
+        self.memory.set_packets_low(scarce);
     }
 
     /// This host's Ethernet address.
@@ -306,7 +309,10 @@ impl Stack {
             return;
         };
         if active.charged > 0 {
-            active.settle(&mut self.received_held);
+            active.settle(&mut self.memory);
+        }
+        if active.charged_written > 0 {
+            active.settle_written(&mut self.memory);
         }
         active.list(index, &mut self.ready, &mut self.events);
     }
@@ -360,7 +366,7 @@ impl Stack {
         self.challenges.forget(self.clock, slot);
         let mut listener = half.map(|half| ListenerId(half.tag()));
         if let Some(active) = active {
-            self.received_held -= u64::from(active.charged);
+            self.memory.forget(&active);
             self.counters.take_over(&active.conn.stats());
             self.orphans -= u32::from(active.orphan);
             if active.half_open {

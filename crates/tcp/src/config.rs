@@ -88,8 +88,8 @@ pub struct Config {
     /// How long the acknowledgment of a lone segment may be held back. Zero
     /// acknowledges once at the end of every burst. Default zero.
     pub delayed_ack: Duration,
-    /// How many separate pieces of out-of-order data a connection may hold.
-    /// Default 512.
+    /// How many separate pieces of out-of-order data a connection may hold, for
+    /// each 256 KiB of its window: a piece is a segment, as a rule. Default 512.
     pub max_reassembly_chunks: u16,
     /// The congestion control algorithm. Default CUBIC.
     pub congestion: CongestionKind,

@@ -46,8 +46,8 @@ pub(crate) struct ReceiveSpace {
     buffer: u32,
     /// The most that it ever was: as much may have been offered.
     most: u32,
-    /// When it was looked last whether the buffer is large enough, and when `nxt`
-    /// is so far that it is worth another look.
+    /// When it was looked last whether the buffer is large enough (zero: never),
+    /// and when `nxt` is so far that it is worth another look.
     looked_at: Instant,
     next_look: SeqNum,
     queue: ByteQueue,
@@ -104,6 +104,13 @@ impl ReceiveSpace {
         self.look_after(self.buffer / 2);
     }
 
+    /// From now on no more than `limit` bytes, if it was more.
+    pub(crate) fn shrink(&mut self, limit: u32) {
+        if limit < self.buffer {
+            self.set_limit(limit);
+        }
+    }
+
     /// The most that may wait for the reader.
     pub(crate) const fn most(&self) -> u32 {
         self.most
@@ -115,7 +122,7 @@ impl ReceiveSpace {
         self.nxt = irs + 1;
         self.edge = self.nxt + promised;
         self.last_ack_sent = self.nxt;
-        self.look_after(self.buffer / 2);
+        self.next_look = self.nxt;
     }
 
     /// Of a connection that was established, with nothing unread and nothing out
@@ -134,7 +141,8 @@ impl ReceiveSpace {
             nxt,
             edge: nxt + wnd,
             last_ack_sent: nxt,
-            next_look: nxt + (limit / 2).max(1),
+            next_look: nxt,
+            most: limit.max(wnd),
             fin_received: finished,
             fin: finished.then_some(nxt - 1),
             scale,
@@ -299,6 +307,17 @@ impl ReceiveSpace {
     /// When that was asked last.
     pub(crate) const fn looked_at(&self) -> Instant {
         self.looked_at
+    }
+
+    /// Whether it ever was.
+    pub(crate) fn is_looked_at(&self) -> bool {
+        self.looked_at != Instant::ZERO
+    }
+
+    /// Data has come: how fast more comes counts from `now`.
+    pub(crate) fn begin_looking(&mut self, now: Instant) {
+        self.looked_at = now;
+        self.look_after(self.buffer / 2);
     }
 
     /// Doubles the buffer, up to `ceiling`, if the peer `is_fast` and the

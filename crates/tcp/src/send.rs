@@ -102,6 +102,11 @@ impl SendSpace {
         self.limit = self.limit.max(limit);
     }
 
+    /// From now on it may hold no more than `limit` bytes, if it might hold more.
+    pub(crate) fn shrink(&mut self, limit: u32) {
+        self.limit = self.limit.min(limit.max(1));
+    }
+
     /// Appends what fits of `data`, and says how much that was.
     pub(crate) fn write(&mut self, data: &[u8]) -> usize {
         let taken = self.room().min(data.len());

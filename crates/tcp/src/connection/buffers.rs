@@ -8,7 +8,9 @@
 //! Always true: a buffer starts with what the configuration says, never shrinks
 //! by itself, and never grows beyond its ceiling. It grows only by what the peer
 //! really delivers and the application really reads, or by what the peer really
-//! acknowledges; a connection that was parked starts anew.
+//! acknowledges; a connection that was parked starts anew. While memory is scarce
+//! over all connections, none grows, and what has grown counts for what it started
+//! with: what was offered to the peer, or taken from the application, stands.
 
 use crore_base::{Duration, Instant};
 use crore_wire::Segment;
@@ -30,6 +32,10 @@ impl Connection {
     // window that is not the limit stays about twice what is under way.
     #[cold]
     fn look_at_receive_buffer(&mut self, now: Instant, seg: &Segment) {
+        if self.is_short_of_memory || !self.rcv.is_looked_at() {
+            self.rcv.begin_looking(now);
+            return;
+        }
         let ceiling = self.config.receive_ceiling();
         let elapsed = now.since(self.rcv.looked_at());
         let is_fast = self
@@ -65,15 +71,47 @@ impl Connection {
     // for more only when a part of what it wrote was acknowledged.
     #[cold]
     fn grow_send_buffer(&mut self) {
+        if self.is_short_of_memory {
+            return;
+        }
         let in_flight = self.congestion.window().min(self.snd.max_wnd);
         let wanted = in_flight.saturating_mul(2).min(self.config.send_ceiling());
         self.snd.grow(wanted);
     }
 
-    /// Pieces of out-of-order data that may be held: as many more than configured
-    /// as the buffer has grown.
+    /// Whether memory is scarce over all connections, as their owner says. It is
+    /// asked for before data is handed over, read or written.
+    #[inline]
+    pub fn set_short_of_memory(&mut self, is_short: bool) {
+        if self.is_short_of_memory != is_short {
+            self.change_allowance(is_short);
+        }
+    }
+
+    //= rfc9293#section-3.8.6 (SHOULD NOT)
+    // The window does not shrink for it: its edge stays until the peer has come
+    // so near that the smaller buffer would offer more.
+    #[cold]
+    fn change_allowance(&mut self, is_short: bool) {
+        self.is_short_of_memory = is_short;
+        if is_short {
+            self.rcv.shrink(self.config.receive_limit());
+            self.snd.shrink(self.config.send_buffer);
+        }
+    }
+
+    /// How many bytes are written and not acknowledged beyond what the
+    /// configuration grants each connection.
+    #[inline]
+    pub fn written_beyond(&self) -> u32 {
+        self.snd.queued().saturating_sub(self.config.send_buffer)
+    }
+
+    /// Pieces of out-of-order data that may be held: as many as configured for each
+    /// 256 KiB that were ever offered, be it before the connection was parked.
     pub(super) fn reassembly_limit(&self) -> usize {
-        let grown = self.rcv.most() / self.config.receive_limit();
-        usize::from(self.config.max_reassembly_chunks) * grown.max(1) as usize
+        const EACH: u32 = 256 << 10;
+        let times = self.rcv.most().div_ceil(EACH) as usize;
+        times * usize::from(self.config.max_reassembly_chunks)
     }
 }

@@ -71,6 +71,8 @@ pub struct Connection {
     pub(crate) nodelay: bool,
     /// Segments that are not full wait.
     corked: bool,
+    /// No buffer may grow (see `buffers.rs`).
+    is_short_of_memory: bool,
     /// Both ends permitted SACK.
     pub(crate) sack: bool,
     /// Both ends scale their windows.
@@ -182,6 +184,7 @@ impl Connection {
             released,
             nodelay: config.nodelay,
             corked: config.cork,
+            is_short_of_memory: false,
             sack: false,
             scaling: false,
             syn_lost: false,

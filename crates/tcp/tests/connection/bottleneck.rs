@@ -1,5 +1,5 @@
 //! Some connections that share one bottleneck, in virtual time: a line of a
-//! given rate with a queue of a given length before it, and a delay each way.
+//! given rate with a queue of a given length before it, each way, and a delay.
 //!
 //! Timers come late as those of the stack's wheel do: at the next tick of
 //! 2^20 ns that begins after the deadline.
@@ -30,7 +30,7 @@ impl Way {
     }
 }
 
-/// One connection: data flows from `sender` to `receiver`.
+/// One connection: data flows from `sender` to `receiver`, and back if asked for.
 pub struct Flow {
     pub sender: Connection,
     pub receiver: Option<Connection>,
@@ -40,6 +40,9 @@ pub struct Flow {
     /// How much is yet to be written.
     to_write: u64,
     pub received: u64,
+    /// The same from the receiver to the sender.
+    to_write_back: u64,
+    pub received_back: u64,
     /// Segments of it that the queue had no room for.
     pub dropped: u64,
     /// Most bytes that left at one instant.
@@ -65,8 +68,8 @@ pub struct Bottleneck {
     way: Way,
     under_way: BTreeMap<(Instant, u64), Packet>,
     serial: u64,
-    /// When the line has sent all that it took.
-    line_free: Instant,
+    /// When the line has sent all that it took, back and forth.
+    line_free: [Instant; 2],
     /// The longest that the queue has been, in bytes.
     pub longest: u64,
 }
@@ -82,18 +85,25 @@ impl Bottleneck {
             way,
             under_way: BTreeMap::new(),
             serial: 0,
-            line_free: Instant::ZERO,
+            line_free: [Instant::ZERO; 2],
             longest: 0,
         }
     }
 
     /// One more connection, which begins after `delay` to send `bytes`.
     pub fn add(&mut self, config: &Config, delay: Duration, bytes: u64) -> usize {
-        let config = Rc::new(Config {
+        let config = Config {
             send_buffer: 1 << 24,
             receive_buffer: 1 << 24,
             ..config.clone()
-        });
+        };
+        self.add_with_buffers(&config, delay, bytes, 0)
+    }
+
+    /// The same with the buffers that `config` names, and `back` bytes from its
+    /// receiver to its sender.
+    pub fn add_with_buffers(&mut self, config: &Config, delay: Duration, bytes: u64, back: u64) -> usize {
+        let config = Rc::new(config.clone());
         let (starts, n) = (self.now + delay, self.flows.len() as u32);
         let path = Path::ipv4(1500);
         let sender = Connection::open_active(Rc::clone(&config), starts, SeqNum(1000 * n), n, path);
@@ -105,6 +115,8 @@ impl Bottleneck {
             opened: false,
             to_write: bytes,
             received: 0,
+            to_write_back: back,
+            received_back: 0,
             dropped: 0,
             burst: 0,
             burst_at: Instant::ZERO,
@@ -209,10 +221,9 @@ impl Bottleneck {
                 segment: plan.segment,
                 len: plan.payload_len.into(),
             };
-            let arrives = if forth && packet.len > 0 {
-                let arrives = flow
-                    .note_sent(self.now, packet.len as u64)
-                    .then(|| self.queue(packet.len as u64));
+            let arrives = if packet.len > 0 {
+                let len = packet.len as u64;
+                let arrives = flow.note_sent(self.now, len).then(|| self.queue(forth, len));
                 arrives.flatten()
             } else {
                 Some(self.now + self.way.round_trip.div(2))
@@ -228,17 +239,18 @@ impl Bottleneck {
     }
 
     /// When so many bytes come out at the other end, if they find room.
-    fn queue(&mut self, len: u64) -> Option<Instant> {
+    fn queue(&mut self, forth: bool, len: u64) -> Option<Instant> {
         let bytes = len + HEADERS;
-        let waits = self.line_free.since(self.now);
+        let line_free = &mut self.line_free[usize::from(forth)];
+        let waits = line_free.since(self.now);
         let queued = waits.as_nanos() * self.way.rate / 1_000_000_000;
         if queued + bytes > self.way.queue {
             return None;
         }
         self.longest = self.longest.max(queued);
         let takes = Duration::from_nanos(bytes * 1_000_000_000 / self.way.rate);
-        self.line_free = self.line_free.max(self.now) + takes;
-        Some(self.line_free + self.way.round_trip.div(2))
+        *line_free = (*line_free).max(self.now) + takes;
+        Some(*line_free + self.way.round_trip.div(2))
     }
 }
 
@@ -252,7 +264,8 @@ impl Flow {
     fn deliver(&mut self, now: Instant, packet: &Packet) {
         let segment = &packet.segment;
         if !packet.forth {
-            self.sender.on_segment(now, segment, Chunk::default());
+            let text = Chunk::copy_from(&BLOCK[..packet.len]);
+            self.sender.on_segment(now, segment, text);
             self.sender.assert_invariants();
             return;
         }
@@ -289,19 +302,9 @@ impl Flow {
     }
 
     fn run_application(&mut self) {
-        while self.to_write > 0 {
-            let len = self.to_write.min(BLOCK.len() as u64) as usize;
-            let Ok(written @ 1..) = self.sender.write(&BLOCK[..len]) else {
-                break;
-            };
-            self.to_write -= written as u64;
-        }
-        while self.sender.poll_event().is_some() {}
+        run_application(&mut self.sender, &mut self.to_write, &mut self.received_back);
         if let Some(receiver) = &mut self.receiver {
-            while let Ok(Read::Data(chunk)) = receiver.read() {
-                self.received += chunk.len() as u64;
-            }
-            while receiver.poll_event().is_some() {}
+            run_application(receiver, &mut self.to_write_back, &mut self.received);
         }
     }
 
@@ -315,6 +318,20 @@ impl Flow {
         self.sent += 1;
         !core::mem::take(&mut self.lose_next)
     }
+}
+
+fn run_application(connection: &mut Connection, to_write: &mut u64, read: &mut u64) {
+    while *to_write > 0 {
+        let len = (*to_write).min(BLOCK.len() as u64) as usize;
+        let Ok(written @ 1..) = connection.write(&BLOCK[..len]) else {
+            break;
+        };
+        *to_write -= written as u64;
+    }
+    while let Ok(Read::Data(chunk)) = connection.read() {
+        *read += chunk.len() as u64;
+    }
+    while connection.poll_event().is_some() {}
 }
 
 /// Jain's index: 1 when all have the same, 1/n when one has everything.
