@@ -26,15 +26,18 @@ use crore_base::{Instant, SeqNum};
 pub(crate) use self::run::Run;
 
 /// More runs than this are not kept, whatever the peer reports and however it
-/// is sent (24 KiB for one connection).
-pub(crate) const MAX_RUNS: usize = 1024;
+/// is sent (96 KiB for one connection). As many segments, each sent at a moment of
+/// its own, are 6 MB in flight: more than the default buffers bear. With a quarter
+/// of that, what was in flight beyond 0.7 MB had no round trip measured and no loss
+/// found before a time-out, and slow start overshot by as much.
+pub(crate) const MAX_RUNS: usize = 4096;
 
 /// With so many runs new bursts join the last one, and are not timed.
-const MAX_BURSTS: usize = MAX_RUNS / 2;
+const MAX_BURSTS: usize = MAX_RUNS / 4 * 3;
 
 /// With so many runs a SACK block that would split one is cut down to what
 /// splits none: the rest stays unknown, and is sent again at worst.
-const MAX_SPLIT: usize = MAX_RUNS / 4 * 3;
+const MAX_SPLIT: usize = MAX_RUNS / 8 * 7;
 
 /// What [`SentMap::mark_lost`] is told of a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -44,12 +44,37 @@ fn a_long_fat_path_is_filled() {
     way.run(MS(10_000));
     let delivered = way.measure(MS(20_000))[0];
     let most = LONG.rate * 20 * 1448 / 1514;
-    // It is 92; 95 was hoped for, and what takes the rest is not known.
+    // It is 99; it had been 92, when what was in flight beyond 512 bursts had no
+    // times, and losses among it were found by the retransmission timer.
     assert!(
-        delivered * 100 >= most * 90,
+        delivered * 100 >= most * 98,
         "{} per cent of what the line carries",
         delivered * 100 / most
     );
+}
+
+/// Slow start fills path and queue with three thousand bursts, one for each
+/// acknowledgment. The delay rises only in the round after the one in which the
+/// line became busy: RFC 9406 goes by the shortest round trip of a round, and the
+/// first segment of that one found no queue. So it overshoots, by what the queue
+/// does not hold of a doubled window. (Linux leaves earlier, by the length of the
+/// train of acknowledgments, which that RFC has given up.)
+#[test]
+fn an_overshot_slow_start_is_repaired_without_a_time_out() {
+    for (queue, pacing) in [(1, false), (1, true), (2, false), (2, true)] {
+        let mut way = Bottleneck::new(Way {
+            queue: LONG.bdp() / queue,
+            ..LONG
+        });
+        let flow = way.add(&Config { pacing, ..cubic() }, MS(0), FOR_EVER);
+        way.run(MS(3_000));
+        let stats = way.stats(flow);
+        assert_eq!(stats.timeouts, 0, "nothing is waited for");
+        assert!(stats.fast_recoveries > 0, "it has overshot");
+        let delivered = way.measure(MS(3_000))[0];
+        let most = LONG.rate * 3 * 1448 / 1514;
+        assert!(delivered * 100 >= most * 98, "{delivered} of {most}");
+    }
 }
 
 //= rfc9438#section-4.2 (MUST)
@@ -227,11 +252,11 @@ fn paced_flows_never_stall() {
             assert!(sim.run_until(MS(60_000), |sim| sim.flows[flow].received == bytes));
             sim.now.since(begin).as_secs_f64()
         });
-        // Within a tenth everywhere but on the long path, where 20 MB take 3.9 s paced
-        // and 3.0 s in bursts: probably slow start, which has no limit for an
-        // acknowledgment where it is paced, and overshoots.
+        // Two hundredths more at most; on the long path paced ones had taken a third more,
+        // 3.9 s for 20 MB where both take 2.4 s now, when losses beyond 512 bursts in
+        // flight had to wait for the timer: paced, each segment is a burst.
         assert!(
-            took[1] < took[0] * 1.5 + 0.01,
+            took[1] < took[0] * 1.05 + 0.01,
             "{way:?}: {took:?} s without and with"
         );
     }
