@@ -251,8 +251,14 @@ impl Stack {
         let had_payload = !payload.is_empty();
         // Over the budget, those pay whose applications have left data lying;
         // a connection that holds nothing goes on, so that the slow ones can't
-        // starve the others. Beyond the budget goes one segment a connection.
-        if had_payload && self.memory.is_received_full() && active.charged > 0 {
+        // starve the others. Beyond the budget goes one segment a connection, and
+        // what lets its application have what waits behind a hole: if holes could use
+        // the budget up, nothing would ever fill them.
+        if had_payload
+            && self.memory.is_received_full()
+            && active.charged > 0
+            && !active.conn.unblocks(&pending.segment)
+        {
             return Err(DropReason::ReceiveBudget);
         }
         if pending.segment.flags.has_rst() {

@@ -5,7 +5,8 @@ mod support;
 
 use crore_base::{DropReason, Duration};
 use crore_stack::{ConnId, StackConfig};
-use support::{MOMENT, World};
+use crore_wire::Flags;
+use support::{MOMENT, Stranger, World, answer, syn};
 
 const SERVER: &str = "10.0.0.2:80";
 /// What a buffer starts with, either way.
@@ -146,4 +147,52 @@ fn a_thousand_send_buffers_that_would_grow_stay_within_the_budget() {
     assert!(most > BUDGET / 2, "they would have taken more: {most}");
     world.run(MOMENT);
     assert_eq!(world.server.stack.written_beyond(), 0, "all is given back");
+}
+
+#[test]
+fn holes_that_use_the_budget_up_can_still_be_filled() {
+    const HOLES: u16 = 100;
+    let mut world = World::of(
+        false,
+        |_| {},
+        |config| {
+            growing(config);
+            config.receive_budget = 65_536;
+        },
+    );
+    let server = &mut world.server.stack;
+    server.listen("0.0.0.0:80".parse().unwrap(), 2000).unwrap();
+    let stranger = Stranger::new(&world);
+    stranger.introduce(world.now, 9);
+    world.run(MOMENT);
+    stranger.seen();
+    let mut next = Vec::new();
+    for port in 1..=HOLES {
+        stranger.send(world.now, 9, &syn(port, 1000), &[]);
+        world.run(MOMENT);
+        let syn_ack = *stranger.seen().last().expect("it answers");
+        let data = answer(&syn_ack, Flags::ACK);
+        stranger.send(world.now, 9, &data, &[]);
+        // The first segment is missing.
+        let mut early = data;
+        early.seq = data.seq + 1000;
+        stranger.send(world.now, 9, &early, &[1; 1000]);
+        world.run(MOMENT);
+        next.push(data);
+    }
+    assert!(world.server.stack.received_held() >= 65_536, "holes hold it all");
+    for data in &next {
+        stranger.send(world.now, 9, data, &[2; 1000]);
+        world.run(Duration::from_millis(1));
+    }
+    let servers = world.server.opened();
+    assert_eq!(servers.len(), HOLES.into());
+    let whole = servers
+        .iter()
+        .filter(|&&conn| world.server.read_all(conn).len() == 2000);
+    assert_eq!(
+        whole.count(),
+        HOLES.into(),
+        "each can be read whole: one moved on, the next could"
+    );
 }

@@ -100,6 +100,12 @@ impl Connection {
         }
     }
 
+    /// Whether `seg` has what comes next, while nothing waits for the reader: what is
+    /// held, if anything, waits for that.
+    pub fn unblocks(&self, seg: &Segment) -> bool {
+        self.rcv.readable() == 0 && seg.seq.at_or_before(self.rcv.nxt)
+    }
+
     /// How many bytes are written and not acknowledged beyond what the
     /// configuration grants each connection.
     #[inline]
