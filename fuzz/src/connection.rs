@@ -384,5 +384,14 @@ fn options(script: &mut Script<'_>, echo: u32, una: SeqNum) -> TcpOptions {
         }
         options.sack = sack;
     }
+    if bits & 96 == 96 {
+        let order = match bits & 128 {
+            0 => AccEcnOrder::Ect0First,
+            _ => AccEcnOrder::Ect1First,
+        };
+        let counters: [u32; 3] = std::array::from_fn(|_| script.near(1));
+        let fields = usize::from(script.u8() % 4);
+        options.accurate_ecn = Some(AccEcnOption::new(order, &counters[..fields]));
+    }
     options
 }

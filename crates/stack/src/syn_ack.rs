@@ -85,7 +85,11 @@ impl Stack {
     fn grant_cookie(&mut self, now: Instant, tuple: &FourTuple) {
         let cookie = self.fast_open_cookie(now, tuple.remote_addr, tuple.local_addr);
         if let Some(owed) = self.syn_acks.0.back_mut() {
-            owed.segment.options.fast_open = Some(cookie);
+            let options = &mut owed.segment.options;
+            options.fast_open = Some(cookie);
+            // What it leaves of the header.
+            let room = options.spare_len();
+            options.accurate_ecn = options.accurate_ecn.and_then(|option| option.shortened(room));
             self.counters.fast_open_cookies += 1;
         }
     }

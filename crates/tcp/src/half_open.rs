@@ -11,10 +11,10 @@
 use std::rc::Rc;
 
 use crore_base::{Duration, Instant, SeqNum, WindowScale};
-use crore_wire::{Ecn, Flags, Segment, TcpOptions, Timestamps};
+use crore_wire::{AccEcnOption, Ecn, Flags, Segment, TcpOptions, Timestamps};
 
 use crate::cookie::CookieOptions;
-use crate::ecn::EcnState;
+use crate::ecn::{EcnState, syn_ack_option};
 use crate::park::PARKED_LEN;
 use crate::{Config, Connection, EcnMode, Path, State, SynAgain};
 
@@ -48,11 +48,12 @@ const COOKIE: u8 = 8;
 /// The peer is to be given a Fast Open cookie.
 const GRANT: u8 = 16;
 
-/// What [`HalfOpen::ecn`] is made of: the mode, the mark of the latest SYN, and
-/// whether a SYN without ECN came too.
+/// What [`HalfOpen::ecn`] is made of: the mode, the mark of the latest SYN,
+/// whether a SYN without ECN came too, and whether any came again.
 const MODE: u8 = 0b11;
 const MARK_SHIFT: u8 = 2;
 const UNMARKED: u8 = 16;
+const AGAIN: u8 = 32;
 
 impl HalfOpen {
     /// The handshake that `syn` begins (it has SYN, and neither ACK nor RST),
@@ -90,8 +91,8 @@ impl HalfOpen {
         let unmarked = self.ecn & UNMARKED;
         self.ecn = match (said, mode) {
             (SynAgain::Changed, EcnMode::Classic) => 0,
-            (SynAgain::Changed, _) => mode as u8 | UNMARKED,
-            _ => mode as u8 | unmarked,
+            (SynAgain::Changed, _) => mode as u8 | UNMARKED | AGAIN,
+            _ => mode as u8 | unmarked | AGAIN,
         } | syn.ecn.bits() << MARK_SHIFT;
         said
     }
@@ -282,11 +283,30 @@ impl HalfOpen {
                 window_scale: with(SCALING).then(|| config.offered_scale()),
                 sack_permitted: with(SACK),
                 timestamps,
+                accurate_ecn: if self.ecn() == EcnMode::Accurate {
+                    self.syn_ack_option()
+                } else {
+                    None
+                },
                 order: config.syn_option_order,
                 ..TcpOptions::default()
             },
             ..Segment::default()
         }
+    }
+
+    //= rfc9768#section-3.2.3.2.1 (MAY)
+    // A cookie goes without the option: nobody would know that it was lost for it.
+    /// The option of accurate ECN. All others take half of the header.
+    #[cold]
+    fn syn_ack_option(&self) -> Option<AccEcnOption> {
+        let may = self.bits & COOKIE == 0 && !self.may_have_lost_option();
+        may.then(|| syn_ack_option(20)).flatten()
+    }
+
+    /// Whether a SYN-ACK with accurate ECN's option seems lost.
+    const fn may_have_lost_option(&self) -> bool {
+        self.resent > 0 || self.ecn & AGAIN != 0
     }
 
     /// The connection that the handshake becomes when an acknowledgment comes,
@@ -338,6 +358,9 @@ impl HalfOpen {
             ecn.send_unmarked();
         }
         ecn.on_syn_ack_sent(self.resent);
+        if self.may_have_lost_option() {
+            ecn.suspect_option();
+        }
         ecn
     }
 

@@ -52,7 +52,7 @@ mod timestamps;
 pub use config::{Config, CongestionKind, Path};
 pub use connection::{Challenges, Connection, Disposition, Grant, Plan, Read, ReadError, WriteError};
 pub use cookie::SynCookies;
-pub use ecn::{EcnMode, EcnPolicy, SynAgain};
+pub use ecn::{EcnBytes, EcnMode, EcnPolicy, SynAgain};
 pub use event::{CloseReason, Event, Unreachable};
 pub use fast_open::{CookieVerdict, FastOpenKeys};
 pub use half_open::HalfOpen;

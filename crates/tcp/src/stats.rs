@@ -2,7 +2,7 @@
 
 use crore_base::{Duration, Instant};
 
-use crate::EcnMode;
+use crate::{EcnBytes, EcnMode};
 
 /// A snapshot of one connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -43,6 +43,8 @@ pub struct Stats {
     pub ce_received: u32,
     /// Acknowledgments that told of marked segments of ours.
     pub ece_received: u32,
+    /// Bytes that the peer says have come, by mark (accurate ECN's option).
+    pub ecn_bytes: EcnBytes,
     /// Retransmissions and probes since the peer last showed that it lives.
     pub retries: u8,
     /// Bytes of the peer's that have come in order, modulo 2^32.

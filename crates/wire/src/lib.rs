@@ -10,6 +10,7 @@
 //! leniently and ECE and CWR kept.
 #![forbid(unsafe_code)]
 
+mod accurate_ecn;
 mod arp;
 pub mod checksum;
 mod ecn;
@@ -28,6 +29,7 @@ mod rss;
 mod segment;
 mod tcp;
 
+pub use accurate_ecn::{AccEcnOption, AccEcnOrder};
 pub use arp::{ARP_FRAME_LEN, Arp, ArpOperation, emit_arp};
 pub use ecn::Ecn;
 pub use emit::{IpEmit, Link, TxChecksum, emit_tcp, tcp_headers_len};

@@ -1,7 +1,7 @@
 //! TCP options: what was understood of those received, and what is sent.
 //!
 //! Read first: RFC 9293 section 3.2, RFC 7323 (window scale, timestamps),
-//! RFC 2018 (SACK), RFC 6691 (MSS).
+//! RFC 2018 (SACK), RFC 6691 (MSS), RFC 9768 section 3.2.3 (accurate ECN).
 //!
 //! Always true: what [`TcpOptions::encoded_len`] says is what emitting writes,
 //! a multiple of 4 and at most 40.
@@ -10,10 +10,11 @@ use core::fmt;
 
 use crore_base::{SeqNum, WindowScale};
 
-use crate::{FastOpenCookie, be32, checksum};
+use crate::accurate_ecn::{ECT0_FIRST, ECT1_FIRST};
+use crate::{AccEcnOption, AccEcnOrder, FastOpenCookie, be32, checksum};
 
 /// The most that a TCP header can carry in options, in bytes.
-const OPTIONS_MAX: usize = 40;
+pub(crate) const OPTIONS_MAX: usize = 40;
 
 // Kinds (IANA, TCP Option Kind Numbers).
 const END: u8 = 0;
@@ -44,6 +45,8 @@ pub struct TcpOptions {
     pub sack: SackBlocks,
     /// A Fast Open cookie, or the question for one; meaningful on a SYN only.
     pub fast_open: Option<FastOpenCookie>,
+    /// Bytes by mark (RFC 9768); without meaning on a SYN.
+    pub accurate_ecn: Option<AccEcnOption>,
     /// In which order they are sent; of those received nothing is said.
     pub order: OptionOrder,
 }
@@ -63,14 +66,24 @@ pub enum OptionOrder {
 
 impl TcpOptions {
     /// Their length in the header, in bytes: a multiple of 4, at most 40.
-    /// SACK blocks that don't fit are left out.
+    /// SACK blocks that don't fit are left out, and so is accurate ECN's option.
     #[inline]
     pub fn encoded_len(&self) -> usize {
         if self.timestamps_alone().is_some() {
             return TIMESTAMPS_LEN;
         }
         let fixed = self.fixed_len();
+        let fixed = fixed
+            + self
+                .accurate_ecn_in(OPTIONS_MAX - fixed)
+                .map_or(0, |o| o.encoded_len());
         fixed + self.sack_len(OPTIONS_MAX - fixed)
+    }
+
+    /// How much room there is for SACK blocks and accurate ECN's option, in bytes.
+    #[inline]
+    pub fn spare_len(&self) -> usize {
+        OPTIONS_MAX - self.fixed_len()
     }
 
     //= rfc9293#section-3.1 (MUST)
@@ -115,6 +128,12 @@ impl TcpOptions {
                 });
             }
             (FAST_OPEN, cookie) => self.fast_open = FastOpenCookie::new(cookie),
+            (ECT0_FIRST, counters) => {
+                self.accurate_ecn = Some(AccEcnOption::parse(AccEcnOrder::Ect0First, counters));
+            }
+            (ECT1_FIRST, counters) => {
+                self.accurate_ecn = Some(AccEcnOption::parse(AccEcnOrder::Ect1First, counters));
+            }
             (SACK, blocks) => {
                 let (blocks, rest) = blocks.as_chunks::<8>();
                 if !blocks.is_empty() && rest.is_empty() {
@@ -143,6 +162,12 @@ impl TcpOptions {
             let (head, behind) = place.split_first_chunk_mut::<2>()?;
             *head = [FAST_OPEN, 2 + bytes.len() as u8];
             behind.get_mut(..bytes.len())?.copy_from_slice(bytes);
+            out = rest;
+        }
+        if let Some(option) = self.accurate_ecn_in(self.spare_len()) {
+            let (place, rest) = out.split_at_mut_checked(option.encoded_len())?;
+            place.fill(NOP);
+            option.write(place)?;
             out = rest;
         }
         let blocks = self.sack_blocks_in(out.len());
@@ -176,7 +201,8 @@ impl TcpOptions {
             out = put(out, echo.to_be_bytes())?;
         } else if self.sack_permitted {
             // The end of the list, unless something follows.
-            let pad = if self.fast_open.is_some() { NOP } else { END };
+            let ends = self.fast_open.is_none() && self.accurate_ecn.is_none();
+            let pad = if ends { END } else { NOP };
             out = put(out, [SACK_PERMITTED, 2, pad, pad])?;
         }
         Some(out)
@@ -207,7 +233,7 @@ impl TcpOptions {
         Some(out)
     }
 
-    /// Length of all but the SACK blocks, a multiple of 4, at most 40. An
+    /// Length of all but the SACK blocks and accurate ECN's, a multiple of 4, at most 40. An
     /// option of 2, 3 or 10 bytes is padded with NOPs in front to a multiple
     /// of 4, except that SACK-permitted takes the place of a timestamp's NOPs.
     #[inline]
@@ -236,8 +262,17 @@ impl TcpOptions {
             || self.sack_permitted
             || self.mss.is_some()
             || self.window_scale.is_some()
-            || self.fast_open.is_some();
+            || self.fast_open.is_some()
+            || self.accurate_ecn.is_some();
         self.timestamps.filter(|_| !others)
+    }
+
+    /// Accurate ECN's option, if `room` bytes have room for it.
+    #[inline]
+    fn accurate_ecn_in(&self, room: usize) -> Option<&AccEcnOption> {
+        self.accurate_ecn
+            .as_ref()
+            .filter(|option| option.encoded_len() <= room)
     }
 
     /// How many SACK blocks fit into `room` bytes of options.

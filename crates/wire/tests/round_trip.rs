@@ -19,6 +19,9 @@ fn as_sent(mut segment: Segment, ip: &IpEmit) -> Segment {
     segment.ecn = Ecn::from_bits(ip.ecn);
     let mut alone = segment.options;
     alone.sack = crore_wire::SackBlocks::new();
+    alone.accurate_ecn = alone
+        .accurate_ecn
+        .filter(|o| o.encoded_len() <= alone.spare_len());
     let room = segment.options.encoded_len() - alone.encoded_len();
     for (left, right) in segment.options.sack.iter().take(room / 8) {
         alone.sack.push(left, right);
@@ -147,11 +150,11 @@ proptest! {
 #[test]
 fn every_combination_of_options_reads_back_at_odd_and_even_payloads() {
     use crore_base::{SeqNum, WindowScale};
-    use crore_wire::{Flags, SackBlocks, Timestamps};
+    use crore_wire::{AccEcnOption, AccEcnOrder, Flags, SackBlocks, Timestamps};
     let ips = [ip_of("10.0.0.1", "10.0.0.2"), ip_of("fd00::1", "fd00::2")];
-    for bits in 0..16 * 5u32 {
+    for bits in 0..32 * 5u32 {
         let mut sack = SackBlocks::new();
-        for block in 0..bits / 16 {
+        for block in 0..bits / 32 {
             sack.push(SeqNum(block * 100), SeqNum(block * 100 + 50));
         }
         let options = TcpOptions {
@@ -160,6 +163,8 @@ fn every_combination_of_options_reads_back_at_odd_and_even_payloads() {
             sack_permitted: bits & 4 != 0,
             timestamps: (bits & 8 != 0).then_some(Timestamps { value: 1, echo: 2 }),
             sack,
+            accurate_ecn: (bits & 16 != 0)
+                .then(|| AccEcnOption::new(AccEcnOrder::Ect1First, &[1, 2, 3][..bits as usize % 4])),
             ..TcpOptions::default()
         };
         let segment = Segment {

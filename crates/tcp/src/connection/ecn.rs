@@ -4,9 +4,9 @@
 //! marks mean.
 
 use crore_base::{DropReason, Instant};
-use crore_wire::Segment;
+use crore_wire::{AccEcnOption, Segment, TcpOptions};
 
-use super::{Connection, Owed};
+use super::{Connection, Owed, Plan};
 use crate::ecn::EcnState;
 use crate::recovery::News;
 use crate::{CloseReason, EcnMode, State, SynAgain};
@@ -33,6 +33,7 @@ impl Connection {
             policy.answer(syn)
         };
         self.ecn = self.ecn.heard_syn(syn.ecn);
+        self.ecn.suspect_option();
         match (self.ecn.mode().on_syn_again(said), self.ecn.mode()) {
             (SynAgain::Same, _) => {}
             (SynAgain::Changed, EcnMode::Accurate) => self.ecn.send_unmarked(),
@@ -47,13 +48,13 @@ impl Connection {
 
     //= rfc9768#section-3.2.2.1 (SHOULD)
     // The SYN-ACK is acknowledged by a bare segment, before any data.
-    /// The SYN-ACK that answers our SYN came.
-    pub(super) fn on_accurate_syn_ack(&mut self, now: Instant, syn_ack: &Segment) {
+    /// The SYN-ACK that answers our SYN came, with `len` bytes of text.
+    pub(super) fn on_accurate_syn_ack(&mut self, now: Instant, syn_ack: &Segment, len: u32) {
         if self.ecn.mode() != EcnMode::Accurate {
             return;
         }
         self.owed.add(Owed::FIRST_ACK);
-        if self.ecn.on_syn_ack(syn_ack) {
+        if self.ecn.on_syn_ack(syn_ack, len) {
             self.congestion.on_ecn(now, self.congestion.window());
         }
     }
@@ -72,7 +73,9 @@ impl Connection {
         }
         if self.owed.add_challenge(now) {
             self.owed.add(Owed::FIRST_ACK);
-            self.ecn.on_syn_ack(seg);
+            // Its text, if any, is old; our answer may have been lost for its option.
+            self.ecn.on_syn_ack(seg, 0);
+            self.ecn.suspect_option();
         }
         Some(DropReason::SynInConnection)
     }
@@ -97,7 +100,8 @@ impl Connection {
             // its count is not looked at. The next one repeats it.
             EcnMode::Accurate => {
                 let is_news = (acked > 0 || news.bytes > 0) && !seg.flags.has_syn();
-                is_news && self.ecn.on_count(seg, acked.div_ceil(self.smss().max(1)))
+                let smss = self.smss().max(1);
+                is_news && self.ecn.on_count(seg, acked.div_ceil(smss), smss)
             }
         };
         if !tells {
@@ -110,5 +114,33 @@ impl Connection {
             // What was reduced for a loss stays so when there was a mark as well.
             self.congestion.confirm_reduction();
         }
+    }
+
+    /// Whether a segment sent now, with text or without, is to tell of bytes by marks.
+    #[inline(always)]
+    pub(super) fn shows_bytes(&self, text: bool) -> bool {
+        if text {
+            self.ecn.shows_bytes_with_text(|| self.recovery.is_silent())
+        } else {
+            self.ecn.shows_bytes()
+        }
+    }
+
+    //= rfc9768#section-3.2.3.3 (MUST)
+    // Losses go before marks: two SACK blocks have their room before the option has.
+    // The others (SHOULD) come behind it.
+    /// The option of accurate ECN beside `options`, if it fits.
+    #[cold]
+    pub(super) fn bytes_beside(&self, options: &TcpOptions) -> Option<AccEcnOption> {
+        let blocks = options.sack.len().min(2);
+        let reserved = if blocks > 0 { 4 + 8 * blocks } else { 0 };
+        self.ecn.option(options.spare_len().saturating_sub(reserved))
+    }
+
+    /// What `plan` tells of bytes by marks is on its way.
+    #[cold]
+    pub(super) fn on_option_sent(&mut self, plan: &Plan) {
+        let text_end = plan.new_text_end();
+        self.ecn.option_sent(text_end);
     }
 }

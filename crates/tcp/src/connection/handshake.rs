@@ -72,7 +72,7 @@ impl Connection {
             self.snd.set_window(seg.seq, seg.ack, window);
             self.establish();
             self.owed.add(Owed::ACK);
-            self.on_accurate_syn_ack(now, seg);
+            self.on_accurate_syn_ack(now, seg, payload.len() as u32);
             let fin = seg.flags.has_fin();
             if fin || !payload.is_empty() {
                 //= rfc9293#section-3.10.7.3 (MUST)

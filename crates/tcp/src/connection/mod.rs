@@ -326,6 +326,7 @@ impl Connection {
             ecn: self.ecn.mode(),
             ce_received: self.ecn.ce_received,
             ece_received: self.ecn.ece_received,
+            ecn_bytes: self.ecn.bytes_told(),
             retries: self.retries,
             received: self.rcv.received(),
             acknowledged: self.snd.acknowledged(),

@@ -134,6 +134,7 @@ impl Connection {
             && self.recovery.is_calm()
             && self.recovery.is_silent()
             && !self.sends_sack()
+            && !self.shows_bytes(true)
             && self.snd.unsent_data() >= whole
             && self.snd.window_beyond(self.snd.nxt) >= whole
             && self.window_at(now).saturating_sub(self.snd.flight()) >= whole;

@@ -104,7 +104,7 @@ impl Connection {
             return dropped;
         }
         let data_waits = self.owed.ack_at().is_some();
-        let tells_marks = self.ecn.on_segment(seg, !payload.is_empty(), data_waits);
+        let tells_marks = self.ecn.on_segment(seg, payload.len() as u32, data_waits);
         if flags.contains(Flags::URG) {
             self.on_urgent(seg, seq);
         }
@@ -205,6 +205,7 @@ impl Connection {
             if seq.before(self.rcv.nxt) {
                 self.rcv
                     .note_duplicate(seq, len.min(seq.distance_to(self.rcv.nxt)));
+                self.ecn.on_text_again();
             }
             self.owed.add(Owed::ACK);
         } else {

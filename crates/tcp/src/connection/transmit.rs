@@ -46,6 +46,14 @@ enum What {
     Ack,
 }
 
+impl Plan {
+    /// Where its text ends, if that was never sent before.
+    pub(super) fn new_text_end(&self) -> Option<SeqNum> {
+        let is_new = matches!(self.what, What::Data(Why::New | Why::Probe));
+        (is_new && self.payload_len > 0).then(|| self.segment.seq + u32::from(self.payload_len))
+    }
+}
+
 impl Connection {
     /// What would be sent now, if anything. Changes nothing.
     pub fn plan_transmit(&self, now: Instant) -> Option<Plan> {
@@ -93,6 +101,9 @@ impl Connection {
         if segment.flags.has_ack() && !segment.flags.has_rst() {
             self.rcv.on_ack_sent(segment.ack, plan.edge);
             self.ecn.ack_sent();
+            if segment.options.accurate_ecn.is_some() {
+                self.on_option_sent(plan);
+            }
             self.owed.pay_ack(plan.what == What::Ack);
         }
         self.arm_persist_if_stuck(now);
@@ -179,6 +190,7 @@ impl Connection {
     fn on_sent_again(&mut self, now: Instant, seq: SeqNum, end: SeqNum) {
         self.sent.resend(seq, end, now);
         self.counts.retransmits = self.counts.retransmits.saturating_add(1);
+        self.ecn.on_sent_again(seq);
         let clock = self.ts.clock(now);
         if self.recovery.phase != Phase::Open {
             self.recovery.episode.on_resent(seq.distance_to(end), clock);
@@ -205,7 +217,9 @@ impl Connection {
             },
         )?;
         plan.segment.flags = Flags::ACK | self.ecn.first_ack_flags();
-        plan.segment.options.sack = SackBlocks::new();
+        let options = &mut plan.segment.options;
+        options.sack = SackBlocks::new();
+        options.accurate_ecn = self.ecn.first_ack_option(options.spare_len());
         Some(plan)
     }
 
@@ -239,6 +253,7 @@ impl Connection {
         }
         let (flags, ack) = if answers {
             let agreed = self.ecn.syn_ack_flags(self.retries);
+            options.accurate_ecn = self.ecn.syn_ack_option(self.retries, options.spare_len());
             (Flags::SYN | Flags::ACK | agreed, self.rcv.nxt)
         } else {
             (Flags::SYN | config.ecn.offer(self.retries), SeqNum(0))
@@ -359,6 +374,7 @@ impl Connection {
                     sack: SackBlocks::new(),
                     order: OptionOrder::Linux,
                     fast_open: None,
+                    accurate_ecn: None,
                 },
             },
             payload_len: shape.payload_len,
@@ -369,6 +385,12 @@ impl Connection {
             && let Some(plan) = &mut plan
         {
             plan.segment.options.sack = self.rcv.sack_blocks();
+        }
+        if self.shows_bytes(shape.payload_len > 0)
+            && let Some(plan) = &mut plan
+        {
+            let options = &mut plan.segment.options;
+            options.accurate_ecn = self.bytes_beside(options);
         }
         if self.urgent.is_some()
             && let Some(Plan { segment, .. }) = &mut plan
@@ -413,14 +435,20 @@ impl Connection {
     #[inline]
     fn options_len(&self) -> u32 {
         let timestamps = self.ts.enabled.then(Timestamps::default);
-        if !self.sends_sack() {
+        let shows_bytes = self.shows_bytes(true);
+        if !self.sends_sack() && !shows_bytes {
             return if timestamps.is_some() { TIMESTAMPS_LEN } else { 0 };
         }
-        let options = TcpOptions {
+        let mut options = TcpOptions {
             timestamps,
-            sack: self.rcv.sack_blocks(),
             ..TcpOptions::default()
         };
+        if self.sends_sack() {
+            options.sack = self.rcv.sack_blocks();
+        }
+        if shows_bytes {
+            options.accurate_ecn = self.bytes_beside(&options);
+        }
         options.encoded_len() as u32
     }
 

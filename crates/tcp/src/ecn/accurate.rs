@@ -1,16 +1,17 @@
 //! Accurate ECN: a counter of marks on every acknowledgment instead of one echo.
 //!
-//! Read first: RFC 9768 sections 3.1 and 3.2, appendix A.2.
+//! Read first: RFC 9768 sections 3.1 and 3.2, appendix A.2; `option.rs` for the
+//! option that supplements it.
 //!
 //! The three flags AE, CWR and ECE are one number, ACE. On a SYN and a SYN-ACK it
 //! negotiates, and tells which mark the SYN came with; on the bare acknowledgment
 //! of the SYN-ACK it tells which mark that came with; on all others it is the
-//! number of marked segments that came, modulo eight. The supplementary option is
-//! not sent, and skipped when it comes: the RFC leaves both to choose.
+//! number of marked segments that came, modulo eight.
 
-use crore_wire::{Ecn, Flags, Segment};
+use crore_base::SeqNum;
+use crore_wire::{AccEcnOption, Ecn, Flags, Segment};
 
-use super::{EcnMode, EcnState};
+use super::{EcnBytes, EcnMode, EcnState, option};
 
 /// Where both counters begin: not at zero, so that flags that something on the way
 /// has cleared are told from a counter.
@@ -124,10 +125,71 @@ impl EcnState {
         }
     }
 
-    /// A SYN came, or came again: the latest one counts.
+    /// A SYN came: the latest one counts.
     pub(crate) const fn heard_syn(mut self, mark: Ecn) -> Self {
         self.counters.syn_mark = mark;
         self
+    }
+
+    //= rfc9768#section-3.2.3.2.2 (SHOULD)
+    // A SYN or SYN-ACK that comes again, or is sent again, may do so because the
+    // option was on its answer.
+    /// An answer that had the option may be lost.
+    pub(crate) fn suspect_option(&mut self) {
+        self.bytes.suspect();
+    }
+
+    /// The option of the SYN-ACK, sent again `resent` times, in `room` bytes.
+    pub(crate) fn syn_ack_option(&self, resent: u8, room: usize) -> Option<AccEcnOption> {
+        let may = self.mode == EcnMode::Accurate && resent == 0 && self.bytes.is_unsuspected();
+        if may { option::on_syn_ack(room) } else { None }
+    }
+
+    //= rfc9768#section-3.2.3.2.1 (SHOULD)
+    // The acknowledgment of the SYN-ACK has the option.
+    /// The option of the bare acknowledgment of a SYN-ACK.
+    pub(crate) fn first_ack_option(&self, room: usize) -> Option<AccEcnOption> {
+        self.bytes
+            .is_unsuspected()
+            .then(|| self.bytes.option(room))
+            .flatten()
+    }
+
+    /// Whether the next bare acknowledgment has the option.
+    #[inline(always)]
+    pub(crate) fn shows_bytes(&self) -> bool {
+        self.mode == EcnMode::Accurate && self.bytes.is_due()
+    }
+
+    /// Whether the next text has; `calm` while none is being sent again.
+    #[inline(always)]
+    pub(crate) fn shows_bytes_with_text(&self, calm: impl FnOnce() -> bool) -> bool {
+        self.mode == EcnMode::Accurate && self.bytes.is_due_with_text(calm())
+    }
+
+    /// The option in `room` bytes.
+    pub(crate) fn option(&self, room: usize) -> Option<AccEcnOption> {
+        self.bytes.option(room)
+    }
+
+    /// The option was sent; `text_end` if with new text up to there.
+    pub(crate) fn option_sent(&mut self, text_end: Option<SeqNum>) {
+        self.bytes.option_sent(text_end);
+    }
+
+    /// Text from `seq` on is sent again.
+    pub(crate) fn on_sent_again(&mut self, seq: SeqNum) {
+        self.bytes.on_sent_again(seq);
+    }
+
+    /// Text came that was acknowledged before.
+    pub(crate) fn on_text_again(&mut self) {
+        self.bytes.on_text_again();
+    }
+
+    /// What the peer has told of bytes by marks.
+    pub(crate) const fn bytes_told(&self) -> EcnBytes {
+        self.bytes.heard()
     }
 
     /// The flags of the SYN-ACK, sent again `resent` times.
@@ -145,10 +207,12 @@ impl EcnState {
     // our SYN is no part of the counter.
     //= rfc9768#section-3.2.2.3 (MAY)
     // Our SYN was not marked: if it arrived so, something on the way writes there.
-    /// The peer's SYN-ACK came, for the first time or again. Whether it tells that
-    /// our SYN was marked by a congested router.
-    pub(crate) fn on_syn_ack(&mut self, syn_ack: &Segment) -> bool {
+    /// The peer's SYN-ACK came, for the first time or again, with `len` bytes of text.
+    /// Whether it tells that our SYN was marked by a congested router.
+    pub(crate) fn on_syn_ack(&mut self, syn_ack: &Segment, len: u32) -> bool {
         self.counters.syn_mark = syn_ack.ecn;
+        self.bytes.receive(syn_ack.ecn, len);
+        self.bytes.hear_syn_ack(&syn_ack.options);
         if syn_ack.ecn == Ecn::Ce && !self.counters.counted_syn_ack {
             self.counters.counted_syn_ack = true;
             self.counters.received += 1;
@@ -169,9 +233,11 @@ impl EcnState {
     /// without text. Whether it tells of congestion.
     pub(crate) fn on_final_ack(&mut self, seg: &Segment, bare: bool) -> bool {
         let told = number(seg.flags);
+        self.bytes.on_acknowledged(seg.ack);
         if !bare || !seg.options.sack.is_empty() {
-            return self.on_count(seg, 1);
+            return self.on_count(seg, 1, 1);
         }
+        self.bytes.hear(&seg.options);
         match told {
             0b000 => {
                 self.send_unmarked();
@@ -193,10 +259,11 @@ impl EcnState {
     //= rfc9768#section-3.2.2.5.1 (SHOULD)
     // The first marked data after an unmarked segment is acknowledged at once; so
     // is every second marked segment while data waits for it, else every third.
-    /// An acceptable segment came, with text or without. Whether an acknowledgment
-    /// is to be sent at once.
-    pub(super) fn count(&mut self, seg: &Segment, has_text: bool, data_waits: bool) -> bool {
-        let is_marked = seg.ecn == Ecn::Ce;
+    /// An acceptable segment came, with so many bytes of text. Whether an
+    /// acknowledgment is to be sent at once.
+    pub(super) fn count(&mut self, seg: &Segment, len: u32, data_waits: bool) -> bool {
+        let (is_marked, has_text) = (seg.ecn == Ecn::Ce, len > 0);
+        self.bytes.receive(seg.ecn, len);
         let counters = &mut self.counters;
         let begins = is_marked && !counters.was_marked && has_text;
         counters.was_marked = is_marked;
@@ -214,14 +281,17 @@ impl EcnState {
 
     //= rfc9768#section-3.2.2.5.2 (SHOULD)
     // An acknowledgment that covers eight segments or more may hide a turn of the
-    // counter. It is taken to do so where acknowledgments cover few as a rule, so
-    // that some must be missing, and marks are about.
+    // counter. Whether it does, the option tells. Without one (3.2.3.2.3) it is taken
+    // to do so where acknowledgments cover few as a rule, so that some must be
+    // missing, and marks are about.
     //= rfc9768#section-3.2.2.4 (MAY)
     // A first count of zero is none: something clears the flags.
     /// The peer tells its count in a segment that acknowledges something, `packets`
-    /// segments of ours. Whether it tells of marks.
-    pub(crate) fn on_count(&mut self, seg: &Segment, packets: u32) -> bool {
+    /// segments of ours of at most `smss` bytes. Whether it tells of marks.
+    pub(crate) fn on_count(&mut self, seg: &Segment, packets: u32, smss: u32) -> bool {
         let now = number(seg.flags);
+        let bytes = self.bytes.hear(&seg.options);
+        self.bytes.on_acknowledged(seg.ack);
         let counters = &mut self.counters;
         if core::mem::take(&mut counters.is_unproven) && now == 0 {
             counters.is_deaf = true;
@@ -232,18 +302,32 @@ impl EcnState {
             return false;
         };
         let least = u32::from(now.wrapping_sub(before) & 7);
-        let marks_are_about = least > 0 || counters.was_told;
-        let may_hide = packets >= TURN && counters.usual < TURN * 8 / 2 && marks_are_about;
-        let marks = if may_hide {
+        let most = if packets >= TURN {
             packets - (packets - least) % TURN
         } else {
             least
         };
+        let marks_are_about = least > 0 || counters.was_told;
+        let may_hide = match bytes {
+            Some(bytes) => !is_enough(least, most, bytes, smss),
+            None => counters.usual < TURN * 8 / 2 && marks_are_about,
+        };
+        let marks = if may_hide { most } else { least };
         counters.usual = counters.usual - counters.usual / 8 + packets.min(64);
         counters.was_told = marks > 0;
         self.ece_received = self.ece_received.saturating_add(marks);
+        if !self.bytes.reconcile(marks, bytes, packets < TURN) {
+            self.send_unmarked();
+        }
         marks > 0
     }
+}
+
+/// Whether `bytes` are what `least` marked segments have, rather than `most`: appendix
+/// A.2.2's algorithm.
+fn is_enough(least: u32, most: u32, bytes: u32, smss: u32) -> bool {
+    u64::from(bytes) <= u64::from(smss) * u64::from(least)
+        && u64::from(bytes) * 2 < u64::from(smss) * u64::from(most.max(1))
 }
 
 #[cfg(test)]
@@ -310,8 +394,8 @@ mod tests {
     #[test]
     fn marks_are_counted_over_the_turn_of_the_counter() {
         let mut ecn = state();
-        assert!(!ecn.on_count(&with(5, Ecn::NotEct), 1));
-        assert!(ecn.on_count(&with(2, Ecn::NotEct), 7), "five more");
+        assert!(!ecn.on_count(&with(5, Ecn::NotEct), 1, 1_000));
+        assert!(ecn.on_count(&with(2, Ecn::NotEct), 7, 1_000), "five more");
         assert_eq!(ecn.ece_received, 5);
     }
 
@@ -319,42 +403,48 @@ mod tests {
     fn a_hidden_turn_is_suspected_only_where_it_is_likely() {
         let mut ecn = state();
         assert!(
-            !ecn.on_count(&with(5, Ecn::NotEct), 40),
+            !ecn.on_count(&with(5, Ecn::NotEct), 40, 1_000),
             "who acknowledges bursts, always does"
         );
         for _ in 0..40 {
-            assert!(!ecn.on_count(&with(5, Ecn::NotEct), 2));
+            assert!(!ecn.on_count(&with(5, Ecn::NotEct), 2, 1_000));
         }
-        assert!(!ecn.on_count(&with(5, Ecn::NotEct), 40), "no mark for long");
+        assert!(
+            !ecn.on_count(&with(5, Ecn::NotEct), 40, 1_000),
+            "no mark for long"
+        );
         for _ in 0..40 {
-            ecn.on_count(&with(5, Ecn::NotEct), 2);
+            ecn.on_count(&with(5, Ecn::NotEct), 2, 1_000);
         }
-        assert!(ecn.on_count(&with(7, Ecn::NotEct), 10));
+        assert!(ecn.on_count(&with(7, Ecn::NotEct), 10, 1_000));
         assert_eq!(ecn.ece_received, 10, "appendix A.2.1's own example");
     }
 
     #[test]
     fn a_first_count_of_zero_is_none() {
         let mut ecn = state();
-        assert!(!ecn.on_count(&with(0, Ecn::NotEct), 1));
-        assert!(!ecn.on_count(&with(3, Ecn::NotEct), 1), "it is deaf from then on");
+        assert!(!ecn.on_count(&with(0, Ecn::NotEct), 1, 1_000));
+        assert!(
+            !ecn.on_count(&with(3, Ecn::NotEct), 1, 1_000),
+            "it is deaf from then on"
+        );
         assert_eq!(ecn.on_new_data().0, Ecn::NotEct);
-        assert!(ecn.count(&with(5, Ecn::Ce), true, false), "but it counts");
+        assert!(ecn.count(&with(5, Ecn::Ce), 100, false), "but it counts");
         assert_eq!(ecn.echo(), flags(6), "and tells");
     }
 
     #[test]
     fn marks_are_acknowledged_when_they_begin_and_by_twos_and_threes() {
         let mut ecn = state();
-        assert!(!ecn.count(&with(5, Ecn::Ect0), true, false));
-        assert!(ecn.count(&with(5, Ecn::Ce), true, false), "they begin");
+        assert!(!ecn.count(&with(5, Ecn::Ect0), 100, false));
+        assert!(ecn.count(&with(5, Ecn::Ce), 100, false), "they begin");
         ecn.ack_sent();
-        assert!(!ecn.count(&with(5, Ecn::Ce), true, true), "the first since");
-        assert!(ecn.count(&with(5, Ecn::Ce), true, true), "the second");
+        assert!(!ecn.count(&with(5, Ecn::Ce), 100, true), "the first since");
+        assert!(ecn.count(&with(5, Ecn::Ce), 100, true), "the second");
         ecn.ack_sent();
-        assert!(!ecn.count(&with(5, Ecn::Ce), false, false));
-        assert!(!ecn.count(&with(5, Ecn::Ce), false, false));
-        assert!(ecn.count(&with(5, Ecn::Ce), false, false), "the third bare one");
+        assert!(!ecn.count(&with(5, Ecn::Ce), 0, false));
+        assert!(!ecn.count(&with(5, Ecn::Ce), 0, false));
+        assert!(ecn.count(&with(5, Ecn::Ce), 0, false), "the third bare one");
         assert_eq!(ecn.echo(), flags(5 + 6), "all are counted");
     }
 }

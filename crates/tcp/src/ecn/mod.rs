@@ -1,14 +1,18 @@
 //! Explicit congestion notification: what is agreed on, what is told, what is owed.
 //!
-//! Read first: RFC 3168 section 6.1, RFC 8311 section 4; `accurate.rs` for RFC 9768.
+//! Read first: RFC 3168 section 6.1, RFC 8311 section 4; `accurate.rs` and `option.rs`
+//! for RFC 9768.
 //!
 //! Always true: with ECN off, nothing here ever changes, no flag and no mark is
 //! sent, and what is received means nothing; in one window of data the congestion
 //! window is reduced once at most.
 
 mod accurate;
+mod option;
 
 pub(crate) use accurate::number as accurate_number;
+pub use option::EcnBytes;
+pub(crate) use option::on_syn_ack as syn_ack_option;
 
 use crore_base::SeqNum;
 use crore_wire::{Ecn, Flags, Segment};
@@ -163,6 +167,7 @@ pub(crate) struct EcnState {
     /// SND.NXT when the window was last reduced.
     reduced_at: SeqNum,
     counters: accurate::Counters,
+    bytes: option::ByteCounts,
     /// Marked data segments that came.
     pub(crate) ce_received: u32,
     /// Acknowledgments that told of a mark.
@@ -179,6 +184,7 @@ impl EcnState {
         expected: Flags::ACK,
         reduced_at: SeqNum(0),
         counters: accurate::Counters::NEW,
+        bytes: option::ByteCounts::NEW,
         ce_received: 0,
         ece_received: 0,
     };
@@ -226,12 +232,12 @@ impl EcnState {
     //= rfc3168#section-6.1.5 (SHOULD)
     // What lies outside of the window (it does not get here) says nothing, since
     // anybody can send it.
-    /// An acceptable segment came, with text or without; `data_waits` for an
+    /// An acceptable segment came, with so many bytes of text; `data_waits` for an
     /// acknowledgment. Whether one is to be sent at once.
-    pub(crate) fn on_segment(&mut self, seg: &Segment, has_text: bool, data_waits: bool) -> bool {
+    pub(crate) fn on_segment(&mut self, seg: &Segment, len: u32, data_waits: bool) -> bool {
         match self.mode {
-            EcnMode::Classic if has_text => self.on_data(seg),
-            EcnMode::Accurate => return self.count(seg, has_text, data_waits),
+            EcnMode::Classic if len > 0 => self.on_data(seg),
+            EcnMode::Accurate => return self.count(seg, len, data_waits),
             _ => {}
         }
         false
@@ -326,25 +332,33 @@ impl EcnState {
         self.cwr = Flags::NONE;
     }
 
+    //= rfc9768#section-3.2.3 (RECOMMENDED)
+    // The option is sent and read. But for three counters of 24 bits there is no room:
+    // once one has moved, a connection that was parked sends none any more, and the
+    // peer has the flags alone.
     /// What of it a parked connection has to remember, in five bits: agreement,
-    /// what is owed, or how many marks were counted. What the peer has counted is
-    /// learnt anew from its next acknowledgment.
+    /// what is owed, or how many marks were counted, and whether none of the counters
+    /// of bytes has moved. What the peer has counted is learnt anew from its next
+    /// acknowledgment.
     pub(crate) fn park(&self) -> u8 {
         match self.mode {
             EcnMode::Off => 0,
             EcnMode::Classic => 1 | u8::from(self.echo.has_ece()) << 1 | u8::from(self.cwr.has_cwr()) << 2,
-            EcnMode::Accurate => 16 | u8::from(self.mark == Ecn::NotEct) << 3 | self.counters.received(),
+            EcnMode::Accurate if self.mark == Ecn::NotEct => 24 | self.counters.received(),
+            EcnMode::Accurate if !self.bytes.is_fresh() => 16 | self.counters.received(),
+            EcnMode::Accurate => 8 | self.counters.received(),
         }
     }
 
     /// What [`Self::park`] gave, of a connection whose SND.NXT is `nxt`.
     pub(crate) fn wake(parked: u8, nxt: SeqNum) -> Self {
         let flag = |bit, flag| if parked & bit != 0 { flag } else { Flags::NONE };
-        if parked & 16 != 0 {
+        if parked & 24 != 0 {
             let mut ecn = Self::new(EcnMode::Accurate, nxt);
             ecn.counters = accurate::Counters::woken(parked & 7);
+            ecn.bytes = option::ByteCounts::woken(parked & 16 == 0);
             ecn.show_count();
-            if parked & 8 != 0 {
+            if parked & 24 == 24 {
                 ecn.send_unmarked();
             }
             return ecn;

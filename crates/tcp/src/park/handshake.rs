@@ -111,7 +111,7 @@ impl HalfOpen {
         if ecn.mode() == EcnMode::Accurate && ecn.on_final_ack(segment, true) {
             congestion.on_ecn(now, congestion.window());
         }
-        ecn.on_segment(segment, false, false);
+        ecn.on_segment(segment, 0, false);
         (ecn.park(), congestion.threshold_segments())
     }
 }

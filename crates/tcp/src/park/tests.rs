@@ -158,7 +158,7 @@ impl Peer {
 /// Any parked connection that can be: what one field allows depends on others.
 fn any_parked() -> impl Strategy<Value = Parked> {
     let numbers = any::<(u32, u32, u32, u32, u16)>();
-    let ecn = prop_oneof![prop::sample::select(vec![0u8, 1, 3, 5, 7]), 16u8..32];
+    let ecn = prop_oneof![prop::sample::select(vec![0u8, 1, 3, 5, 7]), 8u8..32];
     let windows = (0..=WINDOW_MASK, 0u8..=14, 0u8..=14, ecn, MSS_FLOOR..9_000);
     let times = prop::option::of((1u64..134_000_000, 0u64..134_000_000, 0u32..16));
     let bits = (0u8..4, any::<[bool; 4]>(), 0u8..4);

@@ -1,6 +1,7 @@
 //! Tables of odd option bytes, and the layouts that are written.
 
 use super::*;
+use crate::AccEcnOrder::{Ect0First, Ect1First};
 use proptest::prelude::*;
 
 fn blocks(list: &[(u32, u32)]) -> SackBlocks {
@@ -24,6 +25,10 @@ fn odd_options_are_read_as_leniently_as_deployed_stacks_do() {
     };
     let stamps = |value, echo| TcpOptions {
         timestamps: Some(Timestamps { value, echo }),
+        ..none
+    };
+    let marks = |order, counters: &[u32]| TcpOptions {
+        accurate_ecn: Some(AccEcnOption::new(order, counters)),
         ..none
     };
     let cases: &[(&str, &[u8], TcpOptions)] = &[
@@ -109,6 +114,28 @@ fn odd_options_are_read_as_leniently_as_deployed_stacks_do() {
             &[[34, 20].as_slice(), &[7; 18]].concat(),
             none,
         ),
+        (
+            "accurate ECN",
+            &[172, 5, 0, 1, 2, 1, 1, 0],
+            marks(Ect0First, &[0x102]),
+        ),
+        ("accurate ECN, empty", &[174, 2, 1, 1], marks(Ect1First, &[])),
+        (
+            "accurate ECN of an odd length is read as far as it is whole",
+            &[174, 10, 0, 0, 1, 0, 0, 2, 9, 9, 0, 0],
+            marks(Ect1First, &[1, 2]),
+        ),
+        (
+            "accurate ECN longer than it need be",
+            &[172, 14, 0, 0, 1, 0, 0, 2, 0, 0, 3, 9, 9, 9, 0, 0],
+            marks(Ect0First, &[1, 2, 3]),
+        ),
+        (
+            "accurate ECN in both orders: the last one counts",
+            &[172, 2, 174, 5, 0, 0, 7, 0],
+            marks(Ect1First, &[7]),
+        ),
+        ("accurate ECN cut short", &[172, 11, 0, 0, 1, 0, 0, 2], none),
         ("SACK without blocks", &[5, 2, 0, 0], none),
         ("SACK with half a block", &[5, 6, 0, 0, 0, 1, 0, 0], none),
     ];
@@ -140,6 +167,7 @@ fn a_syn_with_everything_takes_twenty_bytes() {
         timestamps: Some(Timestamps { value: 1, echo: 0 }),
         sack: SackBlocks::new(),
         fast_open: None,
+        accurate_ecn: None,
         order: OptionOrder::Linux,
     };
     assert_eq!(options.encoded_len(), 20, "the layout that others send, too");
@@ -258,5 +286,65 @@ fn each_order_is_that_of_its_system_and_of_one_length() {
             let back = TcpOptions::parse(&out);
             assert_eq!(TcpOptions { order, ..back }, options, "read back");
         }
+    }
+}
+
+/// Protects a full header from counters that do not fit: they stand behind what has
+/// its place, and before SACK blocks.
+#[test]
+fn accurate_ecn_takes_the_room_that_is_left_before_sack_blocks_do() {
+    let sack = blocks(&[(1, 2), (3, 4), (5, 6), (7, 8)]);
+    let stamps = Some(Timestamps { value: 1, echo: 2 });
+    for (order, counters, timestamps, len, blocks) in [
+        (Ect0First, &[1, 2, 3][..], None, 12 + 28, 3),
+        (Ect1First, &[1, 2, 3], stamps, 12 + 12 + 12, 1),
+        (Ect0First, &[1, 2], stamps, 12 + 8 + 20, 2),
+        (Ect1First, &[1], stamps, 12 + 8 + 20, 2),
+        (Ect0First, &[], stamps, 12 + 4 + 20, 2),
+    ] {
+        let options = TcpOptions {
+            timestamps,
+            sack,
+            accurate_ecn: Some(AccEcnOption::new(order, counters)),
+            ..TcpOptions::default()
+        };
+        assert_eq!(options.encoded_len(), len, "{options:?}");
+        let mut out = vec![0xee; len];
+        assert_eq!(options.write(&mut out), Some(()), "{options:?}");
+        let read = TcpOptions::parse(&out);
+        assert_eq!(read.accurate_ecn, options.accurate_ecn, "read again");
+        assert_eq!(read.sack.len(), blocks, "{options:?}");
+    }
+    for order in [OptionOrder::Linux, OptionOrder::FreeBsd] {
+        let mut options = TcpOptions {
+            mss: Some(1460),
+            window_scale: Some(WindowScale::new(7)),
+            sack_permitted: true,
+            timestamps: stamps,
+            accurate_ecn: Some(AccEcnOption::new(Ect0First, &[1, 0, 1])),
+            order,
+            ..TcpOptions::default()
+        };
+        assert_eq!(options.encoded_len(), 32, "a SYN-ACK");
+        options.timestamps = None;
+        let mut out = vec![0xee; options.encoded_len()];
+        assert_eq!(options.write(&mut out), Some(()));
+        assert_eq!(
+            TcpOptions {
+                order,
+                ..TcpOptions::parse(&out)
+            },
+            options,
+            "{order:?}"
+        );
+        options.timestamps = stamps;
+        options.fast_open = FastOpenCookie::new(&[9; 16]);
+        let mut out = vec![0xee; options.encoded_len()];
+        assert_eq!(
+            (options.write(&mut out), out.len()),
+            (Some(()), 40),
+            "no room at all"
+        );
+        assert_eq!(TcpOptions::parse(&out).accurate_ecn, None, "it is left out");
     }
 }

@@ -5,8 +5,8 @@ use core::net::IpAddr;
 
 use crore_base::{MacAddr, SeqNum, WindowScale};
 use crore_wire::{
-    FastOpenCookie, Flags, IpEmit, Link, SackBlocks, Segment, TcpOptions, Timestamps, TxChecksum, emit_tcp,
-    tcp_headers_len,
+    AccEcnOption, AccEcnOrder, FastOpenCookie, Flags, IpEmit, Link, SackBlocks, Segment, TcpOptions,
+    Timestamps, TxChecksum, emit_tcp, tcp_headers_len,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -25,22 +25,33 @@ pub fn options() -> impl Strategy<Value = TcpOptions> {
         option::of(any::<(u32, u32)>()),
         vec(any::<(u32, u32)>(), 0..=4),
         option::of(vec(any::<u8>(), 0..=16)),
+        option::of((any::<bool>(), vec(any::<u32>(), 0..=3))),
     )
-        .prop_map(|(mss, scale, sack_permitted, timestamps, blocks, cookie)| {
-            let mut sack = SackBlocks::new();
-            for (left, right) in blocks {
-                sack.push(SeqNum(left), SeqNum(right));
-            }
-            TcpOptions {
-                mss,
-                window_scale: scale.map(WindowScale::new),
-                sack_permitted,
-                timestamps: timestamps.map(|(value, echo)| Timestamps { value, echo }),
-                sack,
-                fast_open: cookie.and_then(|cookie| FastOpenCookie::new(&cookie)),
-                ..TcpOptions::default()
-            }
-        })
+        .prop_map(
+            |(mss, scale, sack_permitted, timestamps, blocks, cookie, counters)| {
+                let mut sack = SackBlocks::new();
+                for (left, right) in blocks {
+                    sack.push(SeqNum(left), SeqNum(right));
+                }
+                TcpOptions {
+                    mss,
+                    window_scale: scale.map(WindowScale::new),
+                    sack_permitted,
+                    timestamps: timestamps.map(|(value, echo)| Timestamps { value, echo }),
+                    sack,
+                    fast_open: cookie.and_then(|cookie| FastOpenCookie::new(&cookie)),
+                    accurate_ecn: counters.map(|(ect1_first, counters)| {
+                        let order = if ect1_first {
+                            AccEcnOrder::Ect1First
+                        } else {
+                            AccEcnOrder::Ect0First
+                        };
+                        AccEcnOption::new(order, &counters)
+                    }),
+                    ..TcpOptions::default()
+                }
+            },
+        )
 }
 
 pub fn segment() -> impl Strategy<Value = Segment> {
