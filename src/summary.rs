@@ -428,6 +428,8 @@ impl FaultSummary {
                              queue_full,
                              marked,
                              bleached,
+                             // No key of ours makes any.
+                             meddled: _,
                              overflowed,
                              passed: _,
                          }| {

@@ -221,6 +221,7 @@ impl Faults {
                 bytes_per_second: self.rate_kbit_per_second * 125,
                 queue_bytes: self.queue_bytes,
             },
+            acc_ecn: fault::AccEcnFate::Pass,
             // A smaller MTU of the port does as much, and is told of.
             hole_above: 0,
         };

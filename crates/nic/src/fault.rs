@@ -21,11 +21,15 @@ use crore_base::{Duration, Instant, RxChecksum};
 use crore_netbuf::Chunk;
 
 use crate::ecn;
+use crate::middlebox;
+pub use crate::middlebox::AccEcnFate;
 use crate::nic::{BURST, Capabilities, Nic, RxFrame, TxMeta};
 use crate::prng::Prng;
 
+mod counts;
 mod path;
 
+pub use counts::{FaultCounts, FaultStats};
 use path::Way;
 pub use path::{Bottleneck, Bursts};
 
@@ -71,6 +75,8 @@ pub struct Faults {
     /// That a packet's ECN field is wiped, as by a middlebox that takes it for
     /// something else.
     pub bleach: f64,
+    /// What a middlebox does to segments with the option of accurate ECN.
+    pub acc_ecn: AccEcnFate,
     /// By which every frame is delayed.
     pub delay: Duration,
     /// By up to which every frame is delayed in addition.
@@ -88,76 +94,6 @@ impl Faults {
     /// Whether frames always pass at once and untouched.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
-    }
-}
-
-/// What was done so far, by direction.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct FaultStats {
-    /// To frames received.
-    pub rx: FaultCounts,
-    /// To frames sent.
-    pub tx: FaultCounts,
-}
-
-/// What was done to the frames of one direction.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct FaultCounts {
-    /// Frames that came in.
-    pub seen: u64,
-    /// Frames thrown away by intent, alone or in a burst.
-    pub lost: u64,
-    /// Frames of which a copy was added.
-    pub duplicated: u64,
-    /// Frames (or copies) held back so that later ones overtake them.
-    pub reordered: u64,
-    /// Frames (or copies) damaged. What no checksum covers (ARP) is thrown away
-    /// instead, as a NIC does on a wrong check sequence.
-    pub corrupted: u64,
-    /// Frames (or copies) that the queue before the bottleneck had no room for.
-    pub queue_full: u64,
-    /// Packets marked.
-    pub marked: u64,
-    /// Packets whose ECN field was not empty, and was wiped.
-    pub bleached: u64,
-    /// Frames (or copies) thrown away because as many as allowed were held.
-    pub overflowed: u64,
-    /// Frames (and copies) passed on.
-    pub passed: u64,
-}
-
-impl FaultStats {
-    /// Adds what was done on another queue.
-    pub fn merge(&mut self, other: &Self) {
-        self.rx.merge(&other.rx);
-        self.tx.merge(&other.tx);
-    }
-}
-
-impl FaultCounts {
-    fn merge(&mut self, other: &Self) {
-        let Self {
-            seen,
-            lost,
-            duplicated,
-            reordered,
-            corrupted,
-            queue_full,
-            marked,
-            bleached,
-            overflowed,
-            passed,
-        } = other;
-        self.seen += seen;
-        self.lost += lost;
-        self.duplicated += duplicated;
-        self.reordered += reordered;
-        self.corrupted += corrupted;
-        self.queue_full += queue_full;
-        self.marked += marked;
-        self.bleached += bleached;
-        self.overflowed += overflowed;
-        self.passed += passed;
     }
 }
 
@@ -359,6 +295,9 @@ impl<M: Copy + Tag> Direction<M> {
             let bleaches = self.marking.chance(self.faults.bleach);
             frame = ecn::on_way(frame, marks, bleaches, &mut self.counts);
         }
+        let Some(frame) = middlebox::on_way(frame, self.faults.acc_ecn, &mut self.counts) else {
+            return;
+        };
         let in_burst = self.way.swallows(self.faults.bursts, &mut self.prng);
         let too_large =
             self.faults.hole_above > 0 && frame.len() > ETHERNET_HEADER + usize::from(self.faults.hole_above);

@@ -10,6 +10,7 @@
 
 mod ecn;
 pub mod fault;
+mod middlebox;
 mod nic;
 pub mod prng;
 pub mod sim;

@@ -1,7 +1,7 @@
 //! The parts of a scenario, drawn at random.
 
 use crore_base::Duration;
-use crore_nic::fault::Faults;
+use crore_nic::fault::{AccEcnFate, Faults};
 use crore_nic::prng::Prng;
 use crore_nic::sim::{End, LinkConfig, WhenFull};
 use crore_stack::StackConfig;
@@ -190,6 +190,35 @@ pub(crate) fn marks(prng: &mut Prng, scenario: &mut Scenario) {
             if !faults.is_none() {
                 (faults.mark, faults.bleach) = (mark, bleach);
             }
+        }
+    }
+}
+
+/// What the path makes of accurate ECN's option, in each weather. From a stream of
+/// its own, too.
+pub(crate) fn middleboxes(prng: &mut Prng, scenario: &mut Scenario) {
+    let all = [
+        AccEcnFate::Pass,
+        AccEcnFate::Pass,
+        AccEcnFate::Pass,
+        AccEcnFate::Strip,
+        AccEcnFate::Wipe,
+        AccEcnFate::Block,
+    ];
+    let mut meet = |faults: &mut Faults| {
+        let fate = prng.pick(&all);
+        if !faults.is_none() {
+            faults.acc_ecn = fate;
+        }
+    };
+    for host in &mut scenario.hosts {
+        meet(&mut host.rx);
+        meet(&mut host.tx);
+    }
+    for (_, disturbance) in &mut scenario.disturbances {
+        if let Disturbance::Weather(_, weather) = disturbance {
+            meet(&mut weather.rx);
+            meet(&mut weather.tx);
         }
     }
 }

@@ -216,6 +216,7 @@ impl Scenario {
             }
         }
         draw::marks(&mut Prng::stream(seed, 103), &mut scenario);
+        draw::middleboxes(&mut Prng::stream(seed, 104), &mut scenario);
         let count = match kind {
             Kind::SequenceWrap => 1,
             _ if tiny => prng.between(1, 3),

@@ -82,6 +82,7 @@ pub(crate) fn scenario(seed: u64) -> Scenario {
         .collect();
     scenario.set_connections(connections);
     draw::marks(prng, &mut scenario);
+    draw::middleboxes(&mut Prng::stream(seed, 111), &mut scenario);
     scenario
 }
 

@@ -91,6 +91,7 @@ const STORM: Faults = Faults {
     corrupt: 0.1,
     mark: 0.0,
     bleach: 0.0,
+    acc_ecn: AccEcnFate::Pass,
     delay: Duration::from_millis(2),
     jitter: Duration::from_millis(3),
     bursts: Bursts {

@@ -1,7 +1,7 @@
 //! One connection, as its one end's frames show it.
 
 use crore_base::{Duration, Instant, SeqNum};
-use crore_wire::{Flags, Segment};
+use crore_wire::{AccEcnOption, Ecn, Flags, Segment};
 
 use super::ranges::Ranges;
 use crate::pattern::Pattern;
@@ -61,12 +61,14 @@ struct Received {
     edge: Option<SeqNum>,
     /// Acknowledgment and window of the last segment.
     last: Option<(SeqNum, u16)>,
+    /// Bytes of text that came with ECT(0), CE and ECT(1).
+    marked: [u64; 3],
 }
 
 /// How much an end repeats itself.
 #[derive(Default)]
 struct Chatter {
-    last: Option<(SeqNum, SeqNum, u16, Flags)>,
+    last: Option<(SeqNum, SeqNum, u16, Flags, Option<AccEcnOption>)>,
     /// Segments that came since and may each be answered: with text, or with
     /// another acknowledgment or window.
     news: u32,
@@ -91,6 +93,12 @@ impl Flow {
 
     pub(super) fn on_received(&mut self, seg: &Segment, len: u32) {
         let received = &mut self.received;
+        match seg.ecn {
+            Ecn::NotEct => {}
+            Ecn::Ect0 => received.marked[0] += u64::from(len),
+            Ecn::Ce => received.marked[1] += u64::from(len),
+            Ecn::Ect1 => received.marked[2] += u64::from(len),
+        }
         if seg.flags.has_rst() {
             self.may_be_over = true;
             return;
@@ -158,6 +166,7 @@ impl Flow {
             }
             self.chatter.judge(now, seg, bytes.len())?;
         }
+        self.judge_marks(seg)?;
         if seg.flags.has_syn() {
             return Ok(());
         }
@@ -238,6 +247,34 @@ impl Flow {
         Ok(())
     }
 
+    //= rfc9768#section-3.2.3.2.1 (MUST NOT)
+    // The option has no place on a SYN. Elsewhere nothing is told of as marked that did
+    // not come so.
+    fn judge_marks(&self, seg: &Segment) -> Result<(), String> {
+        let Some(option) = &seg.options.accurate_ecn else {
+            return Ok(());
+        };
+        if !seg.flags.has_ack() {
+            return Err("counts marks before it has heard any".to_owned());
+        }
+        // As long as the counters have not turned.
+        let [ect0, ce, ect1] = self.received.marked;
+        for (told, first, came) in [
+            (option.e0b(), 1, ect0),
+            (option.ceb(), 0, ce),
+            (option.e1b(), 1, ect1),
+        ] {
+            let told = told.map(u64::from);
+            let is_true = told.is_none_or(|told| (first..=first + came).contains(&told));
+            if came < 1 << 23 && !is_true {
+                return Err(format!(
+                    "tells of {told:?} bytes with a mark where {came} have come"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn judge_text(&self, seg: &Segment, from: u32, bytes: &[u8]) -> Result<(), String> {
         if bytes.is_empty() {
             return Ok(());
@@ -306,8 +343,8 @@ impl Sent {
 
 impl Chatter {
     fn judge(&mut self, now: Instant, seg: &Segment, len: usize) -> Result<(), String> {
-        // The flags count marks (RFC 9768): another count is something new.
-        let says = (seg.seq, seg.ack, seg.window, seg.flags);
+        // The flags and the option count marks (RFC 9768): another count is something new.
+        let says = (seg.seq, seg.ack, seg.window, seg.flags, seg.options.accurate_ecn);
         let plain = len == 0 && !seg.flags.intersects(Flags::SYN | Flags::FIN);
         let repeats = plain && self.last == Some(says) && self.news == 0;
         self.last = Some(says);

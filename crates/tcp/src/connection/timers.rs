@@ -208,6 +208,7 @@ impl Connection {
         }
         self.retries += 1;
         self.counts.timeouts = self.counts.timeouts.saturating_add(1);
+        self.ecn.on_timeout();
         self.rtt.back_off();
         self.guard_flight(now);
         if opening {

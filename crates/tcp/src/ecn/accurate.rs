@@ -182,6 +182,11 @@ impl EcnState {
         self.bytes.on_sent_again(seq);
     }
 
+    /// The retransmission timer has run out.
+    pub(crate) fn on_timeout(&mut self) {
+        self.bytes.on_timeout();
+    }
+
     /// Text came that was acknowledged before.
     pub(crate) fn on_text_again(&mut self) {
         self.bytes.on_text_again();

@@ -142,9 +142,17 @@ impl ByteCounts {
     //= rfc9768#section-3.2.3.3 (SHOULD)
     // Each acknowledgment has the option if a counter has moved since the last one:
     // the simple scheme, by which it is repeated as long as anything moves.
+    //= rfc9768#section-3.2.3.2.2 (MAY)
+    // Once something seems lost because of it, text alone tests the path again: of bare
+    // acknowledgments nobody would learn whether they arrive.
     /// Whether a bare acknowledgment is to have the option.
     pub(super) fn is_due(&self) -> bool {
-        self.untold != 0 && self.passage != Passage::Shut
+        let may_pass = match self.passage {
+            Passage::Untried | Passage::Tried(_) => self.losses == 0,
+            Passage::Open => true,
+            Passage::Shut => false,
+        };
+        self.untold != 0 && may_pass
     }
 
     //= rfc9768#section-3.2.3.2.1 (SHOULD)
@@ -197,6 +205,18 @@ impl ByteCounts {
             && ack.at_or_after(end)
         {
             self.passage = Passage::Open;
+            self.losses = 0;
+        }
+    }
+
+    //= rfc9768#section-3.2.3.2.2 (MAY)
+    // The path may have become another one, which does not take the option: it is
+    // tested again as at first.
+    /// The retransmission timer has run out.
+    pub(super) fn on_timeout(&mut self) {
+        if self.passage == Passage::Open {
+            self.passage = Passage::Untried;
+            self.losses = 1;
         }
     }
 
@@ -234,7 +254,7 @@ impl ByteCounts {
     /// Text came that was acknowledged before.
     pub(super) fn on_text_again(&mut self) {
         let told = core::mem::take(&mut self.told);
-        if told == 0 || !matches!(self.passage, Passage::Untried | Passage::Tried(_)) {
+        if told == 0 {
             return;
         }
         self.vain = if told <= FEW { self.vain + 1 } else { 1 };

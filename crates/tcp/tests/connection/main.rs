@@ -3,6 +3,7 @@
 #![allow(unreachable_pub)]
 
 mod accurate_ecn;
+mod accurate_ecn_option;
 mod bottleneck;
 mod buffers;
 mod chaos;

@@ -1,5 +1,5 @@
 use crore_base::{Instant, SeqNum, WindowScale};
-use crore_wire::{Flags, SackBlocks, Segment, TcpOptions};
+use crore_wire::{AccEcnOption, AccEcnOrder, Ecn, Flags, SackBlocks, Segment, TcpOptions};
 
 use super::Flow;
 use crate::pattern::Pattern;
@@ -162,6 +162,18 @@ fn saying_the_same_without_end_is_a_foul() {
             .expect("each tells of another mark");
     }
     let mut flow = open();
+    for count in 0..200 {
+        flow.on_received(
+            &Segment {
+                ecn: Ecn::Ce,
+                ..theirs(1, 1, 1_000)
+            },
+            1,
+        );
+        flow.on_sent(at(3), &counting(&[1, count % 2]), &[])
+            .expect("each tells of another byte with a mark");
+    }
+    let mut flow = open();
     (0..150).for_each(|_| flow.on_received(&theirs(101, 1, 1_000), 100));
     for n in 0..100 {
         flow.on_sent(at(3), &ours(1 + n, 1, 2_000), &text(n.into(), 1))
@@ -171,6 +183,40 @@ fn saying_the_same_without_end_is_a_foul() {
         flow.on_sent(at(3), &ours(101, 1, 2_000), &[])
             .expect("each answers a segment");
     }
+}
+
+/// An acknowledgment with these counters of bytes by mark.
+fn counting(counters: &[u32]) -> Segment {
+    let mut seg = ours(1, 1, 2_000);
+    seg.options.accurate_ecn = Some(AccEcnOption::new(AccEcnOrder::Ect0First, counters));
+    seg
+}
+
+#[test]
+fn marks_that_have_not_come_and_counters_before_the_first_segment_are_fouls() {
+    for (ecn, told, lie) in [
+        (Ecn::Ect0, [101, 0, 1], [102, 0, 1]),
+        (Ecn::Ce, [1, 100, 1], [1, 101, 1]),
+        (Ecn::Ect1, [1, 0, 101], [1, 0, 0]),
+    ] {
+        let mut flow = open();
+        flow.on_received(
+            &Segment {
+                ecn,
+                ..theirs(201, 1, 1_000)
+            },
+            100,
+        );
+        flow.on_sent(at(2), &counting(&told), &[])
+            .expect("all that has come");
+        flow.on_sent(at(2), &counting(&told[..1]), &[])
+            .expect("some of it");
+        refused(&mut flow, &counting(&lie), &[], "with a mark");
+    }
+    let mut syn = counting(&[1, 0, 1]);
+    syn.flags = Flags::SYN;
+    let mut flow = Flow::new(pattern(), TOTAL);
+    refused(&mut flow, &syn, &[], "before it has heard any");
 }
 
 #[test]

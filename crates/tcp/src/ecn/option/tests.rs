@@ -83,6 +83,7 @@ fn the_first_text_tests_the_path_and_again_if_it_was_lost() {
     assert_eq!(counts.passage, Passage::Tried(SeqNum(100)), "another segment");
     counts.on_sent_again(SeqNum(99));
     assert_eq!(counts.passage, Passage::Untried, "once more");
+    assert!(!counts.is_due(), "but with text, of which one learns");
     counts.option_sent(Some(SeqNum(300)));
     counts.on_acknowledged(SeqNum(299));
     assert_eq!(counts.passage, Passage::Tried(SeqNum(300)), "not yet");
@@ -129,13 +130,25 @@ fn what_comes_again_after_each_acknowledgment_ends_the_option() {
     assert_eq!(counts.passage, Passage::Untried, "nor is twice");
     acknowledge(&mut counts, 8);
     assert_eq!(counts.passage, Passage::Shut, "always is");
+}
+
+#[test]
+fn a_timeout_has_an_open_path_tested_anew() {
     let mut counts = ByteCounts::NEW;
-    counts.option_sent(Some(SeqNum(1)));
-    counts.on_acknowledged(SeqNum(1));
+    let test = |counts: &mut ByteCounts| {
+        counts.option_sent(Some(SeqNum(1)));
+        counts.on_acknowledged(SeqNum(1));
+    };
     for _ in 0..10 {
-        acknowledge(&mut counts, 1);
+        test(&mut counts);
+        assert_eq!(counts.passage, Passage::Open);
+        counts.on_timeout();
+        assert_eq!(counts.passage, Passage::Untried);
     }
-    assert_eq!(counts.passage, Passage::Open, "it was seen to get through");
+    counts.option_sent(Some(SeqNum(1)));
+    counts.on_timeout();
+    counts.on_sent_again(SeqNum(0));
+    assert_eq!(counts.passage, Passage::Shut, "it is another path");
 }
 
 #[test]
