@@ -125,8 +125,10 @@ impl Stack {
     /// Deals with everything but TCP at once, and puts TCP aside for the next passes.
     #[inline(never)]
     fn sort(&mut self, now: Instant, frame: RxFrame, tcp: &mut Vec<Pending>) -> Result<(), DropReason> {
-        let parsed = parse(&frame.data, frame.checksum)?;
-        self.sort_parsed(now, parsed, frame.data, tcp)
+        match parse(&frame.data, frame.checksum) {
+            Ok(parsed) => self.sort_parsed(now, parsed, frame.data, tcp),
+            Err(reason) => Err(reason),
+        }
     }
 
     /// The same for a frame that is taken apart.

@@ -60,6 +60,9 @@ pub(crate) struct PathMtu {
     held: Option<(u16, SeqNum)>,
     search: Search,
     limit: Limit,
+    /// An acknowledgment may tell something: what was sent is waited for. It stays
+    /// until one was looked at that leaves nothing to wait for.
+    awaits: bool,
 }
 
 /// Who has set the size of segments.
@@ -124,6 +127,7 @@ impl PathMtu {
                 Search::Over
             },
             limit: if mss < ceiling { Limit::Router } else { Limit::Own },
+            awaits: false,
         }
     }
 
@@ -148,14 +152,15 @@ impl PathMtu {
 
     /// Whether each acknowledgment is.
     #[inline]
-    pub(crate) fn wants_acked(&self) -> bool {
-        matches!(self.proof, Proof::Sent(_)) || self.is_trying() || self.held.is_some()
+    pub(crate) const fn wants_acked(&self) -> bool {
+        self.awaits
     }
 
     /// A segment as large as they are now was sent, which ends at `end`.
     pub(crate) fn on_full_sent(&mut self, end: SeqNum) {
         if self.proof == Proof::None {
             self.proof = Proof::Sent(end);
+            self.awaits = true;
         }
     }
 
@@ -171,14 +176,16 @@ impl PathMtu {
         if self.held.is_some_and(|(_, seq)| una.after(seq)) {
             self.held = None;
         }
-        match self.search {
+        let tried = match self.search {
             Search::UnderWay { high, size, end, .. } if una.at_or_after(end) => {
                 self.proof = Proof::Arrived;
                 self.search = Search::Tries { high, failed: 0 };
                 Some(size)
             }
             _ => None,
-        }
+        };
+        self.awaits = matches!(self.proof, Proof::Sent(_)) || self.is_trying() || self.held.is_some();
+        tried
     }
 
     /// The segment numbered `seq` does not get through, says a router, but one
@@ -210,6 +217,7 @@ impl PathMtu {
         }
         if self.proof == Proof::Arrived {
             self.held = Some((size, seq));
+            self.awaits = true;
             return PathMtuVerdict::Held;
         }
         PathMtuVerdict::Taken
@@ -288,6 +296,7 @@ impl PathMtu {
     /// A try of `size` was sent.
     pub(crate) fn on_try_sent(&mut self, size: u16, start: SeqNum, end: SeqNum) {
         if let Search::Tries { high, failed } = self.search {
+            self.awaits = true;
             self.search = Search::UnderWay {
                 high,
                 failed,

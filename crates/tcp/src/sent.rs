@@ -140,21 +140,22 @@ impl SentMap {
         }
     }
 
+    /// The burst that was alone in flight, sent once, of which nothing was known, if
+    /// all before `ack` has arrived with it. Else [`Self::acknowledge`] tells.
+    #[inline]
+    pub(crate) fn take_lone_burst(&mut self, ack: SeqNum) -> Option<Run> {
+        let last = self.last?;
+        if last.marks != 0 || last.end != ack || !self.older.is_empty() {
+            return None;
+        }
+        self.last = None;
+        (self.touched, self.lost_from) = (ack, ack);
+        Some(last)
+    }
+
     /// All before `ack` has arrived. `news` is told of each part that was not
     /// known to have.
-    #[inline]
     pub(crate) fn acknowledge(&mut self, ack: SeqNum, mut news: impl FnMut(&Run)) {
-        // A burst that was alone in flight has arrived whole.
-        if let Some(last) = self.last
-            && self.older.is_empty()
-            && last.end == ack
-            && last.is_untouched()
-        {
-            news(&last);
-            self.last = None;
-            (self.touched, self.lost_from) = (ack, ack);
-            return;
-        }
         self.touched = self.touched.max(ack);
         self.lost_from = self.lost_from.max(ack);
         while let Some(front) = self.older.front_mut().or(self.last.as_mut()) {

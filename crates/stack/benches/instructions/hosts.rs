@@ -4,7 +4,8 @@
 use crore_base::{Duration, Instant, MacAddr, RxChecksum};
 use crore_netbuf::Chunk;
 use crore_nic::{BURST, Capabilities, Nic, RxFrame, TxMeta};
-use crore_stack::{ConnId, Event, Read, Stack, StackConfig};
+use crore_stack::{ConnId, Event, FastOpenPolicy, ListenOptions, Options, Read, Stack, StackConfig};
+use crore_tcp::EcnPolicy;
 
 /// Frames that a wire holds until they are taken.
 const HELD: usize = 256;
@@ -77,11 +78,11 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    fn new(last: u8, park_after: Option<Duration>) -> Self {
+    fn new(last: u8, park_after: Option<Duration>, config: StackConfig) -> Self {
         let config = StackConfig {
             addresses: vec![([10, 0, 0, last].into(), 24)],
             park_after,
-            ..StackConfig::default()
+            ..config
         };
         let wire = Wire::new(last);
         let stack = Stack::new(config, wire.capabilities(), [last; 16]).expect("a good configuration");
@@ -136,13 +137,35 @@ pub(crate) struct Hosts {
 impl Hosts {
     /// Both ends park as `park_after` says.
     pub(crate) fn new(park_after: Option<Duration>) -> Self {
-        let mut server = Host::new(1, park_after);
+        Self::with(Host::new(1, park_after, StackConfig::default()), None)
+    }
+
+    /// A server that has switched on, and a listener that has chosen, what no
+    /// client asks for and nothing gives rise to.
+    pub(crate) fn ready_for_more() -> Self {
+        let mut config = StackConfig {
+            fast_open: FastOpenPolicy::Both,
+            ..StackConfig::default()
+        };
+        config.tcp.ecn = EcnPolicy::AccuratePassive;
+        let server = Host::new(1, Some(Duration::from_secs(1)), config);
+        let options = Options {
+            user_timeout: Some(Duration::from_secs(30)),
+            linger: Some(Duration::from_secs(5)),
+            ..server.stack.default_options()
+        };
+        Self::with(server, Some(options))
+    }
+
+    fn with(mut server: Host, tcp: Option<Options>) -> Self {
         let any = "0.0.0.0:7".parse().expect("an address");
-        server.stack.listen(any, 1024).expect("nobody else listens");
+        let how = ListenOptions { backlog: 1024, tcp };
+        server.stack.listen_with(any, &how).expect("nobody else listens");
+        let client = Host::new(2, Some(Duration::from_secs(1)), StackConfig::default());
         Self {
             now: Instant::from_millis(1),
             server,
-            client: Host::new(2, Some(Duration::from_secs(1))),
+            client,
         }
     }
 

@@ -20,15 +20,26 @@ pub(crate) const ALL: &[(&str, Make)] = &[
     ("parse", || Box::new(Parse::new())),
     ("lookup_hit", || Box::new(Lookup::new())),
     ("data_echoed", || {
-        Box::new(Echo::new(Some(Duration::from_secs(1))))
+        Box::new(Echo::new(Hosts::new(AFTER_A_SECOND), false))
     }),
-    ("data_echoed_parked", || Box::new(Echo::new(Some(Duration::ZERO)))),
+    ("data_echoed_ready", || {
+        Box::new(Echo::new(Hosts::ready_for_more(), false))
+    }),
+    ("data_echoed_parked", || {
+        Box::new(Echo::new(Hosts::new(Some(Duration::ZERO)), true))
+    }),
     ("pure_ack", || Box::new(PureAck::new())),
-    ("syn_answered", || Box::new(Syn::new())),
+    ("syn_answered", || Box::new(Syn::new(Hosts::new(AFTER_A_SECOND)))),
+    ("syn_answered_ready", || {
+        Box::new(Syn::new(Hosts::ready_for_more()))
+    }),
     ("handshake_ends", || Box::new(LastAck::new())),
     ("connection_wake", || Box::new(Wake::new())),
     ("connection_park", || Box::new(Park::new())),
 ];
+
+/// When idle connections are parked where it is not the point: not meanwhile.
+const AFTER_A_SECOND: Option<Duration> = Some(Duration::from_secs(1));
 
 /// Operations in a round: a burst.
 const BURST_OPERATIONS: u32 = BURST as u32;
@@ -153,13 +164,12 @@ struct Echo {
 }
 
 impl Echo {
-    fn new(park_after: Option<Duration>) -> Self {
-        let mut hosts = Hosts::new(park_after);
+    fn new(mut hosts: Hosts, parked: bool) -> Self {
         let (clients, _) = hosts.established();
         Self {
             hosts,
             clients,
-            parked: park_after == Some(Duration::ZERO),
+            parked,
         }
     }
 }
@@ -198,7 +208,7 @@ struct PureAck {
 
 impl PureAck {
     fn new() -> Self {
-        let mut hosts = Hosts::new(Some(Duration::from_secs(1)));
+        let mut hosts = Hosts::new(AFTER_A_SECOND);
         let (_, servers) = hosts.established();
         Self { hosts, servers }
     }
@@ -237,8 +247,7 @@ struct Syn {
 }
 
 impl Syn {
-    fn new() -> Self {
-        let mut hosts = Hosts::new(Some(Duration::from_secs(1)));
+    fn new(mut hosts: Hosts) -> Self {
         hosts.established();
         Self { hosts }
     }
@@ -277,7 +286,9 @@ struct LastAck {
 
 impl LastAck {
     fn new() -> Self {
-        Self { syns: Syn::new() }
+        Self {
+            syns: Syn::new(Hosts::new(AFTER_A_SECOND)),
+        }
     }
 }
 

@@ -87,13 +87,15 @@ impl Connection {
     pub(super) fn take_progress(&mut self, now: Instant, seg: &Segment, news: &mut News) {
         let ack = seg.ack;
         let echo = self.echo(seg);
-        let (ts, recover) = (self.ts, self.recovery.recover);
-        let rack = &mut self.rack;
-        self.sent.acknowledge(ack, |run| {
-            news.add(run, recover);
-            rack.on_arrival(now, run, |at| echo.is_some_and(|echo| ts.echoes_before(echo, at)));
-        });
-        rack.on_progress(ack);
+        // The usual burst is sent once, and alone in flight: no list is walked for it.
+        match self.sent.take_lone_burst(ack) {
+            Some(run) => {
+                news.add(&run, self.recovery.recover);
+                self.rack.on_arrival(now, &run, |_| false);
+            }
+            None => self.take_arrived(now, ack, echo, news),
+        }
+        self.rack.on_progress(ack);
         let echoed = echo.and_then(|echo| self.ts.round_trip(now, echo));
         let measured = news.timed.map(|(first, _)| now.since(first));
         self.rtt.on_ack(ack, self.snd.nxt, measured, echoed);
@@ -104,6 +106,17 @@ impl Connection {
         }
         self.retries = 0;
         self.soft_error = None;
+    }
+
+    /// All before `ack` has arrived, in whatever bursts it was sent.
+    #[inline(never)]
+    fn take_arrived(&mut self, now: Instant, ack: SeqNum, echo: Option<u32>, news: &mut News) {
+        let (ts, recover) = (self.ts, self.recovery.recover);
+        let rack = &mut self.rack;
+        self.sent.acknowledge(ack, |run| {
+            news.add(run, recover);
+            rack.on_arrival(now, run, |at| echo.is_some_and(|echo| ts.echoes_before(echo, at)));
+        });
     }
 
     //= rfc3042#section-2 (MUST)

@@ -80,7 +80,10 @@ fn take(map: &mut SentMap, model: &mut Model, now: Instant, step: &Step) {
         Step::Acknowledge(len) => {
             let to = una + len.min(flight);
             let mut told = Vec::new();
-            map.acknowledge(model.seq(to), |run| told.push(*run));
+            match map.take_lone_burst(model.seq(to)) {
+                Some(run) => told.push(run),
+                None => map.acknowledge(model.seq(to), |run| told.push(*run)),
+            }
             let fresh = model.bytes[una as usize..to as usize]
                 .iter()
                 .filter(|b| !b.sacked)
