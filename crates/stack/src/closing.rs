@@ -86,6 +86,20 @@ impl Stack {
         }
     }
 
+    /// The connection at `index`, whose record is `slot`, is over; the application's
+    /// own word for it.
+    #[inline(never)]
+    pub(crate) fn on_closed(&mut self, index: u32, slot: u32, reason: CloseReason) -> Option<u64> {
+        // The handle dies here; what TCP still owes the peer it pays by itself.
+        let record = self.slots.record_mut(slot)?;
+        record.set_released();
+        let user = record.user;
+        self.counters.broken += u64::from(!matches!(reason, CloseReason::Finished | CloseReason::Aborted));
+        self.mark_ready(index);
+        self.learn_from_fast_open(index);
+        Some(user)
+    }
+
     /// Whether the connection at `index` is an orphan may have changed.
     #[inline]
     pub(crate) fn count_orphan(&mut self, index: u32) {

@@ -234,26 +234,22 @@ impl Stack {
             let active = self.slots.pool.get_mut(index)?;
             let event = active.conn.poll_event()?;
             let slot = active.slot;
-            let record = self.slots.record_mut(slot)?;
-            let (heard, user) = (record.is_held(), record.user);
+            let record = self.slots.record(slot)?;
+            let heard = record.is_held();
             let conn = ConnId::new(slot, record.generation());
-            if let crore_tcp::Event::Closed(reason) = event {
-                // The handle dies here; what TCP still owes the peer it pays by itself.
-                record.set_released();
-                self.counters.broken +=
-                    u64::from(!matches!(reason, CloseReason::Finished | CloseReason::Aborted));
-                self.mark_ready(index);
-                self.learn_from_fast_open(index);
-            }
             match event {
                 crore_tcp::Event::Connected => return self.on_connected(index),
-                crore_tcp::Event::Closed(reason) if heard => {
-                    return Some(Event::Closed { conn, reason, user });
+                crore_tcp::Event::Closed(reason) => {
+                    let user = self.on_closed(index, slot, reason)?;
+                    if heard {
+                        return Some(Event::Closed { conn, reason, user });
+                    }
                 }
                 crore_tcp::Event::Flushed if heard => {
                     // The application waited for this; the rest TCP does by itself.
-                    self.slots.record_mut(slot)?.set_released();
-                    let reason = CloseReason::Finished;
+                    let record = self.slots.record_mut(slot)?;
+                    record.set_released();
+                    let (reason, user) = (CloseReason::Finished, record.user);
                     return Some(Event::Closed { conn, reason, user });
                 }
                 crore_tcp::Event::Readable if heard => return Some(Event::Readable { conn }),
@@ -266,6 +262,7 @@ impl Stack {
         }
     }
 
+    #[inline(never)]
     fn on_connected(&mut self, index: u32) -> Option<Event> {
         let active = self.slots.pool.get_mut(index)?;
         let (slot, listener) = (active.slot, active.listener);

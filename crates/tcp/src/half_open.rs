@@ -365,6 +365,7 @@ impl HalfOpen {
     }
 
     /// What both ends have agreed on.
+    #[inline(always)]
     pub(crate) fn terms(&self, config: &Config) -> Terms {
         let with = |bit| self.bits & bit != 0;
         Terms {

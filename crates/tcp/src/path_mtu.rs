@@ -147,7 +147,7 @@ impl PathMtu {
     /// Whether a segment that is sent is of interest here, which may be a `full` one.
     #[inline]
     pub(crate) fn wants_sent(&self, full: bool) -> bool {
-        (full && self.proof == Proof::None) || self.search != Search::Over
+        !matches!(self.search, Search::Over) || (full && matches!(self.proof, Proof::None))
     }
 
     /// Whether each acknowledgment is.

@@ -2,7 +2,7 @@
 //!
 //! Read first: RFC 6298, RFC 7323 section 4.
 //!
-//! Always true: `min <= rto <= max`; one measurement counts in a round trip, or
+//! Always true: `min <= base <= rto <= max`; one measurement counts in a round trip, or
 //! the smoothing would forget too fast where many acknowledgments come.
 
 use crore_base::{Duration, SeqNum};
@@ -140,7 +140,11 @@ impl RttEstimator {
     }
 
     /// The time-out as it stands.
+    #[inline]
     pub(crate) fn rto(&self) -> Duration {
+        if self.backoff == 0 {
+            return self.base;
+        }
         self.base
             .saturating_mul(1 << u32::from(self.backoff.min(32)))
             .min(self.max)

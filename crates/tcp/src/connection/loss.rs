@@ -354,7 +354,7 @@ impl Connection {
     }
 
     /// Something was sent; the retransmission timer starts anew if `restart`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn guard_sent(&mut self, now: Instant, restart: bool) {
         if restart || !self.timer.guards_flight() {
             self.rto_at = now + self.wait_at_most(now, self.rtt.rto());

@@ -109,6 +109,7 @@ impl Connection {
         self.arm_persist_if_stuck(now);
     }
 
+    #[inline(never)]
     fn on_syn_sent(&mut self, now: Instant, len: u16) {
         self.owed.pay(Owed::SYN);
         if self.state == State::SynReceived {
@@ -152,27 +153,13 @@ impl Connection {
             self.sent.push(old_nxt, end, now);
         }
         let restart = match why {
-            Why::Head => {
-                self.recovery.head_owed = false;
-                true
-            }
-            //= rfc8985#section-7.3 (MUST)
-            // One probe is out at a time, and the retransmission timer starts anew.
-            Why::Tail => {
-                self.recovery.probe_owed = false;
-                self.recovery.probe = Some(Probe {
-                    end: self.snd.nxt,
-                    again: seq.before(old_nxt),
-                });
-                self.counts.probes = self.counts.probes.saturating_add(1);
-                true
-            }
-            Why::Lost => seq == self.snd.una,
-            Why::New if len > 0 => {
-                self.ecn.new_data_sent();
+            Why::New => {
+                if len > 0 {
+                    self.ecn.new_data_sent();
+                }
                 false
             }
-            Why::New | Why::Probe => false,
+            _ => self.on_repair_sent(seq, seq.before(old_nxt), why),
         };
         if self.recovery.phase == Phase::Fast {
             self.recovery.prr.on_sent(seq.distance_to(end));
@@ -184,6 +171,29 @@ impl Connection {
         }
         self.sent_at = now;
         self.guard_sent(now, restart);
+    }
+
+    /// What was sent from `seq` on was `again`, or was to find something out. Whether
+    /// the retransmission timer starts anew.
+    #[inline(never)]
+    fn on_repair_sent(&mut self, seq: SeqNum, again: bool, why: Why) -> bool {
+        match why {
+            Why::Head => {
+                self.recovery.head_owed = false;
+                true
+            }
+            //= rfc8985#section-7.3 (MUST)
+            // One probe is out at a time, and the retransmission timer starts anew.
+            Why::Tail => {
+                self.recovery.probe_owed = false;
+                let end = self.snd.nxt;
+                self.recovery.probe = Some(Probe { end, again });
+                self.counts.probes = self.counts.probes.saturating_add(1);
+                true
+            }
+            Why::Lost => seq == self.snd.una,
+            Why::New | Why::Probe => false,
+        }
     }
 
     #[inline(never)]
