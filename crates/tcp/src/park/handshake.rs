@@ -12,7 +12,7 @@ use crore_wire::Segment;
 
 use super::{Parked, RoundTrip, Stamp, Variation, bits, small_window};
 use crate::config::MSS_FLOOR;
-use crate::congestion::Congestion;
+use crate::congestion::{Congestion, initial_window};
 use crate::connection::{peer_mss, smss_of};
 use crate::half_open::Terms;
 use crate::receive::ReceiveSpace;
@@ -63,17 +63,13 @@ impl HalfOpen {
         rtt.on_ack(segment.ack, segment.ack, measured, echoed);
         let mss = peer_mss(config, path, self.named_mss());
         let smss = smss_of(mss.min(path.send_mss.max(MSS_FLOOR)), timestamps.is_some());
-        let mut congestion = Congestion::new(config, smss);
         let syn_lost = self.resent() > 0;
-        if syn_lost {
-            congestion.on_syn_lost();
-        }
-        let (ecn, threshold) = if self.ecn() == EcnMode::Off {
-            (0, None)
+        let (ecn, window, threshold) = if self.ecn() == EcnMode::Off && !syn_lost {
+            (0, initial_window(smss, config.initial_window), None)
         } else {
-            self.end_with_ecn(now, segment, &mut congestion)
+            self.end_unusually(now, segment, config, smss)
         };
-        let window = small_window(congestion.window(), smss, config.initial_window);
+        let window = small_window(window, smss, config.initial_window);
         let (srtt, rttvar) = match rtt.measured() {
             Some((srtt, rttvar)) => (RoundTrip::of(srtt), Variation::of(rttvar)),
             None if syn_lost => (RoundTrip::default(), Variation::SYN_LOST),
@@ -98,20 +94,29 @@ impl HalfOpen {
         })
     }
 
-    /// What `segment` tells of marks; what is to be remembered of it, and the
-    /// threshold.
+    /// The end of a handshake with ECN, or whose SYN-ACK got lost: what is to be
+    /// remembered of the former, the window and the threshold.
     #[cold]
-    fn end_with_ecn(
+    fn end_unusually(
         &self,
         now: Instant,
         segment: &Segment,
-        congestion: &mut Congestion,
-    ) -> (u8, Option<u32>) {
-        let mut ecn = self.ecn_state();
-        if ecn.mode() == EcnMode::Accurate && ecn.on_final_ack(segment, true) {
-            congestion.on_ecn(now, congestion.window());
+        config: &Config,
+        smss: u32,
+    ) -> (u8, u32, Option<u32>) {
+        let mut congestion = Congestion::new(config, smss);
+        if self.resent() > 0 {
+            congestion.on_syn_lost();
         }
-        ecn.on_segment(segment, 0, false);
-        (ecn.park(), congestion.threshold_segments())
+        let mut parked = 0;
+        if self.ecn() != EcnMode::Off {
+            let mut ecn = self.ecn_state();
+            if ecn.mode() == EcnMode::Accurate && ecn.on_final_ack(segment, true) {
+                congestion.on_ecn(now, congestion.window());
+            }
+            ecn.on_segment(segment, 0, false);
+            parked = ecn.park();
+        }
+        (parked, congestion.window(), congestion.threshold_segments())
     }
 }
