@@ -6,6 +6,7 @@
 use crore_base::{Instant, SeqNum};
 
 use super::Connection;
+use crate::State;
 use crate::recovery::{Frto, Phase};
 
 /// A stretch of the sequence space to be sent.
@@ -45,11 +46,9 @@ impl Connection {
             return None;
         }
         // What is sent before the SYN is acknowledged (RFC 7413) has a whole window.
-        let syn = u32::from(self.snd.una == self.snd.iss);
-        let budget = self
-            .open_window(now)
-            .saturating_sub(self.pipe().saturating_sub(syn));
-        self.pick_new(budget, room)
+        let syn = u32::from(self.state == State::SynReceived);
+        let in_flight = self.pipe().saturating_sub(syn);
+        self.pick_new(self.open_window(now).saturating_sub(in_flight), room)
     }
 
     //= rfc3042#section-2 (SHOULD)
