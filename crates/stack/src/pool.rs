@@ -107,8 +107,7 @@ const NIL: u32 = u32::MAX;
 /// waking one costs less than the misses on one that was kept.
 const HOT: u32 = 2048;
 
-// Each waking makes all of it, and copies it three times: what is wanted by few
-// connections belongs elsewhere. 17 cache lines; docs/CAPACITY.md names the size.
+// Each waking makes all of it: what is wanted by few connections belongs elsewhere. 17 cache lines; docs/CAPACITY.md names the size.
 const _: () = assert!(size_of::<Cell>() <= 1088);
 
 #[expect(clippy::large_enum_variant, reason = "a slab: the variants share a place")]
