@@ -10,9 +10,10 @@ use std::rc::Rc;
 use crore_base::{Duration, Instant, SeqNum, WindowScale};
 use crore_netbuf::Chunk;
 use crore_tcp::{
-    Buffered, Config, Connection, Disposition, Event, Keepalive, Path, Read, State, Unreachable,
+    Buffered, Config, Connection, Disposition, EcnMode, EcnPolicy, Event, Keepalive, Path, Read, State,
+    Unreachable,
 };
-use crore_wire::{Flags, SackBlocks, Segment, TcpOptions, Timestamps};
+use crore_wire::{AccEcnOption, AccEcnOrder, Ecn, Flags, SackBlocks, Segment, TcpOptions, Timestamps};
 
 use crate::pattern;
 use crate::script::Script;
@@ -73,8 +74,14 @@ impl World {
             max_reassembly_chunks: script.pick(&[512, 0, 1, 8]),
             syn_retries: 3,
             data_retries: 5,
+            ecn: if bits & 64 == 0 {
+                EcnPolicy::default()
+            } else {
+                EcnPolicy::Accurate
+            },
             ..Config::default()
         });
+        let asks = Flags::AE | Flags::CWR | Flags::ECE;
         let now = Instant::from_millis(1000);
         let iss = SeqNum(script.near(u32::MAX - 1000));
         let path = Path::ipv4(1500);
@@ -82,7 +89,11 @@ impl World {
         let (conn, next_read) = if passive {
             let syn = Segment {
                 seq: SeqNum(script.near(u32::MAX - 500)),
-                flags: Flags::SYN,
+                flags: if bits & 64 == 0 {
+                    Flags::SYN
+                } else {
+                    Flags::SYN | asks
+                },
                 window: script.near(65_535) as u16,
                 options: options(script, 1, iss),
                 ..Segment::default()
@@ -117,14 +128,21 @@ impl World {
 
     fn complete_handshake(&mut self) {
         let answers = self.was_in_syn_sent;
+        // Accurate ECN is agreed on, if it was asked for.
+        let agrees = if self.config.ecn == EcnPolicy::Accurate {
+            Flags::CWR
+        } else {
+            Flags::NONE
+        };
         let segment = Segment {
             seq: self.next_read.map_or(SeqNum(99_000), SeqNum),
             ack: self.conn.snd_nxt(),
-            flags: if answers {
-                Flags::SYN | Flags::ACK
-            } else {
-                Flags::ACK
-            },
+            flags: agrees
+                | if answers {
+                    Flags::SYN | Flags::ACK
+                } else {
+                    Flags::ACK
+                },
             window: 65_000,
             options: TcpOptions {
                 mss: answers.then_some(1460),
@@ -199,10 +217,22 @@ impl World {
             _ => flags,
         };
         let ack = script.pick(&[self.conn.snd_una(), self.conn.snd_nxt()]);
+        // What a marking path and the peer's counter make of it, where that means anything.
+        let (count, ecn) = match self.conn.ecn() {
+            EcnMode::Accurate => {
+                let bits = script.u8();
+                (
+                    Flags::from_bits(u16::from(bits >> 2 & 7) << 6),
+                    Ecn::from_bits(bits),
+                )
+            }
+            _ => (Flags::NONE, Ecn::NotEct),
+        };
         let segment = Segment {
             seq: SeqNum(script.near(self.conn.rcv_nxt().0)),
             ack: SeqNum(script.near(ack.0)),
-            flags,
+            flags: flags | count,
+            ecn,
             window: script.pick(&[0xffff, 0, 1, 1000, 20_000]),
             urgent: u16::from(script.u8()),
             options: options(script, self.ts_seen, self.conn.snd_una()),

@@ -36,7 +36,10 @@ pub fn run(data: &[u8]) {
         "the first SACK blocks"
     );
     again.sack = options.sack;
-    if options.accurate_ecn.is_some_and(|o| o.encoded_len() > options.spare_len()) {
+    if options
+        .accurate_ecn
+        .is_some_and(|o| o.encoded_len() > options.spare_len())
+    {
         assert_eq!(again.accurate_ecn, None, "there is no room for accurate ECN");
         again.accurate_ecn = options.accurate_ecn;
     }

@@ -278,7 +278,7 @@ section! {
         timestamps: bool = true, "", Words("true, false");
         /// Offer selective acknowledgments (RFC 2018).
         sack: bool = true, "", Words("true, false");
-        /// Explicit congestion notification (RFC 3168): a congested router marks segments instead of dropping them. `passive`: accepted where the peer offers it; `on`: offered too; `accurate-passive` and `accurate`: the same with accurate ECN (RFC 9768), and with RFC 3168's for peers that know no more.
+        /// Explicit congestion notification (RFC 3168): a congested router marks segments instead of dropping them. `passive`: accepted where the peer offers it; `on`: offered too; `accurate-passive` and `accurate`: the same with accurate ECN (RFC 9768), and with RFC 3168's for peers that know no more (the option that counts bytes goes along wherever the path takes it).
         ecn: EcnWords = EcnWords::Passive, "", OneOf(EcnWords::WORDS);
         /// Send small segments at once instead of waiting for outstanding data (Nagle's algorithm off).
         nodelay: bool = true, "", Words("true, false");

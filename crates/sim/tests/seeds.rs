@@ -3,7 +3,7 @@
 //! A failing seed is replayed with `cargo run -p crore-sim --bin vopr -- --seed S`.
 
 use crore_base::Duration;
-use crore_nic::fault::Faults;
+use crore_nic::fault::{AccEcnFate, Faults};
 use crore_nic::sim::{End, WhenFull};
 use crore_sim::{Disturbance, Kind, ParkingComparison, Report, Scenario, StackPlan, compare_parking, run};
 use crore_tcp::{EcnPolicy, Keepalive};
@@ -232,6 +232,38 @@ fn a_path_that_bleaches_or_marks_everything_is_got_through() {
             let report = passes(&scenario);
             assert_eq!(report.bytes, (8 << 20) + 100_000, "all of it");
             assert_eq!(report.marks.seen == 0, bleach == 1.0, "{:?}", report.marks);
+        }
+    }
+}
+
+//= rfc9768#section-3.2.3.2.2 (SHOULD)
+#[test]
+fn a_path_that_strips_wipes_or_drops_accurate_ecns_option_is_got_through() {
+    for (seed, ends) in [(8, [true, true]), (9, [true, false]), (10, [false, true])] {
+        let mut without = None;
+        for acc_ecn in [
+            AccEcnFate::Pass,
+            AccEcnFate::Strip,
+            AccEcnFate::Wipe,
+            AccEcnFate::Block,
+        ] {
+            let mut scenario = bottleneck(seed, EcnPolicy::Accurate);
+            for (host, meddles) in scenario.hosts.iter_mut().zip(ends) {
+                host.tx = Faults {
+                    mark: 0.02,
+                    acc_ecn: if meddles { acc_ecn } else { AccEcnFate::Pass },
+                    ..Faults::default()
+                };
+            }
+            let report = passes(&scenario);
+            assert_eq!(report.bytes, (8 << 20) + 100_000, "all of it");
+            let took = Duration::from_nanos(report.virtual_nanos);
+            let usual = *without.get_or_insert(took);
+            let extra = took.saturating_sub(usual);
+            assert!(
+                extra < Duration::from_secs(15),
+                "{acc_ecn:?} {ends:?}: {took:?}, not {usual:?}"
+            );
         }
     }
 }

@@ -4,9 +4,9 @@
 mod support;
 
 use crore_base::{DropReason, Duration};
-use crore_stack::{CookiePolicy, StackConfig};
+use crore_stack::{CookiePolicy, FastOpenPolicy, StackConfig};
 use crore_tcp::{EcnMode, EcnPolicy};
-use crore_wire::{Flags, Segment};
+use crore_wire::{FastOpenCookie, Flags, Segment};
 use support::{MOMENT, Stranger, World, syn};
 
 const ANY: &str = "0.0.0.0:80";
@@ -100,6 +100,43 @@ fn a_syn_of_another_kind_of_ecn_resets_the_handshake() {
         "one of RFC 3168's is not"
     );
     assert_eq!(world.server.stack.counters().drops.get(DropReason::BadFlags), 1);
+}
+
+/// Protects the SYN-ACK's header from an option too many, and a client on a path that
+/// takes none from waiting for ever.
+#[test]
+fn the_option_of_accurate_ecn_is_on_the_first_syn_ack_where_there_is_room() {
+    for (cookies, asks, first) in [
+        (CookiePolicy::Never, false, Some(3)),
+        (CookiePolicy::Never, true, Some(2)),
+        (CookiePolicy::Always, false, None),
+    ] {
+        let mut world = world(EcnPolicy::Off, |c| {
+            c.tcp.ecn = EcnPolicy::AccuratePassive;
+            c.syn_cookies = cookies;
+            c.fast_open = FastOpenPolicy::Server;
+        });
+        let stranger = Stranger::new(&world);
+        for fields in [first, None] {
+            let mut segment = Segment {
+                flags: Flags::SYN | ace(0b111),
+                ..syn(4000, 1000)
+            };
+            segment.options.fast_open = asks.then(FastOpenCookie::default);
+            stranger.send(world.now, 7, &segment, b"");
+            world.run(Duration::from_millis(1));
+            let seen = *stranger.seen().last().expect("it is answered");
+            assert_eq!(seen.flags, Flags::SYN | Flags::ACK | ace(0b010));
+            let given = seen.options.fast_open.is_some();
+            assert_eq!(given, asks, "{cookies:?}");
+            let option = seen.options.accurate_ecn;
+            assert_eq!(
+                option.map(|option| option.len()),
+                fields,
+                "{cookies:?}, asks {asks}"
+            );
+        }
+    }
 }
 
 #[test]

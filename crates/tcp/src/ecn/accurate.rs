@@ -426,6 +426,24 @@ mod tests {
     }
 
     #[test]
+    fn bytes_decide_between_two_counts_as_appendix_a_2_2_has_it() {
+        for (least, most, bytes, is_enough) in [
+            (0, 8, 1_460, false),
+            (2, 10, 1_460, true),
+            (7, 15, 10_200, true),
+            (2, 10, 3_000, false),
+            (0, 8, 0, true),
+            (8, 16, 8 * 1_460, false),
+        ] {
+            assert_eq!(
+                super::is_enough(least, most, bytes, 1_460),
+                is_enough,
+                "{least} or {most}, {bytes} bytes"
+            );
+        }
+    }
+
+    #[test]
     fn a_first_count_of_zero_is_none() {
         let mut ecn = state();
         assert!(!ecn.on_count(&with(0, Ecn::NotEct), 1, 1_000));
