@@ -5,14 +5,16 @@ mod support;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crore_base::{DropReason, Duration, MacAddr, RxChecksum};
 use crore_netbuf::Chunk;
 use crore_nic::RxFrame;
 use crore_nic::sim::End;
+use crore_stack::{Share, StackConfig};
 use crore_wire::{
-    Flags, IpEmit, Link as EthernetLink, Packet, Piece, TxChecksum, checksum, emit_echo_reply,
-    emit_icmp_fragment, emit_tcp, fragment_room, parse, tcp_headers_len,
+    Flags, IpEmit, Link as EthernetLink, Packet, Piece, Segment, Steering, TxChecksum, checksum,
+    emit_echo_reply, emit_icmp_fragment, emit_tcp, fragment_room, parse, tcp_headers_len,
 };
 use support::{MOMENT, World, syn};
 
@@ -45,7 +47,11 @@ struct Talk {
 
 impl Talk {
     fn new(v6: bool) -> Self {
-        let world = World::new(v6, |_| {});
+        Self::with(v6, |_| {})
+    }
+
+    fn with(v6: bool, tune: impl FnOnce(&mut StackConfig)) -> Self {
+        let world = World::new(v6, tune);
         let sent = Rc::new(RefCell::new(Vec::new()));
         let tap = Rc::clone(&sent);
         world.link.set_tap(Some(Box::new(move |tapped| {
@@ -142,15 +148,9 @@ fn a_large_ping_in_fragments_is_answered_in_fragments() {
     }
 }
 
-#[test]
-fn tcp_in_fragments_opens_a_connection() {
-    let mut talk = Talk::new(false);
-    talk.world
-        .server
-        .stack
-        .listen("0.0.0.0:80".parse().unwrap(), 4)
-        .unwrap();
-    let (ip, syn) = (ip(false), syn(4000, 9));
+/// A SYN from `port` in two fragments, the second one first.
+fn syn_in_fragments(port: u16) -> [Vec<u8>; 2] {
+    let (ip, syn) = (ip(false), syn(port, 9));
     let mut frame = vec![0; tcp_headers_len(&ip, &syn)];
     emit_tcp(&mut frame, &LINK, &ip, &syn, 0, TxChecksum::Software);
     let cut = |from: usize, to: usize, more: bool| {
@@ -164,14 +164,56 @@ fn tcp_in_fragments_opens_a_connection() {
         part
     };
     let len = frame.len() - 34;
-    let parts = [cut(24, len, false), cut(0, 24, true)];
-    let answers = talk.answers(&parts);
+    [cut(24, len, false), cut(0, 24, true)]
+}
+
+fn tcp(frame: &[u8]) -> Option<Segment> {
+    match parse(frame, RxChecksum::Unknown).ok()?.packet {
+        Packet::Tcp { segment, .. } => Some(segment),
+        _ => None,
+    }
+}
+
+fn has_syn_ack(answers: &[Vec<u8>]) -> bool {
+    let is_one = |segment: Segment| segment.flags == Flags::SYN | Flags::ACK;
+    answers.iter().filter_map(|frame| tcp(frame)).any(is_one)
+}
+
+#[test]
+fn tcp_in_fragments_opens_a_connection() {
+    let mut talk = Talk::new(false);
+    let any = "0.0.0.0:80".parse().unwrap();
+    talk.world.server.stack.listen(any, 4).unwrap();
+    let answers = talk.answers(&syn_in_fragments(4000));
     assert!(
-        answers.iter().any(|frame| matches!(
-            parse(frame, RxChecksum::Unknown).map(|f| f.packet),
-            Ok(Packet::Tcp { segment, .. }) if segment.flags == Flags::SYN | Flags::ACK
-        )),
+        has_syn_ack(&answers),
         "a SYN in two fragments is a SYN: {answers:?}"
+    );
+}
+
+/// Fragments have no ports, so that they meet on the shard of their addresses.
+#[test]
+fn a_datagram_that_is_another_shards_is_handed_on_whole() {
+    let steering = Arc::new(Steering::symmetric(2, 2));
+    let mut talk = Talk::with(false, |config| config.share = Some(Share { steering, shard: 0 }));
+    let any = "0.0.0.0:80".parse().unwrap();
+    talk.world.server.stack.listen(any, 64).unwrap();
+    let (mut here, mut strays) = (0, Vec::new());
+    for port in 4_000..4_032 {
+        let answers = talk.answers(&syn_in_fragments(port));
+        let before = strays.len();
+        talk.world.server.stack.take_strays(&mut strays);
+        let stray = strays[before..].first().and_then(|frame| tcp(&frame.data));
+        assert_eq!(stray.is_none(), has_syn_ack(&answers), "{port}: either, or");
+        match stray {
+            Some(segment) => assert_eq!(segment.src_port, port, "as it was"),
+            None => here += 1,
+        }
+    }
+    assert!(
+        here > 4 && strays.len() > 4,
+        "{here} here, {} there",
+        strays.len()
     );
 }
 

@@ -215,3 +215,33 @@ fn an_open_ends_by_hard_errors_alone_and_a_connection_by_none() {
         assert_eq!(ended, ends, "{kind}/{code} on an open, IPv6 {v6}");
     }
 }
+
+//= rfc5927#section-7.2 (SHOULD)
+/// Protects a path that works from a message that anybody could have sent.
+#[test]
+fn a_router_that_contradicts_what_has_arrived_waits_for_a_time_out() {
+    for v6 in [false, true] {
+        let mut routed = Routed::new(v6);
+        let conn = routed.connect();
+        let full = routed.mss(conn);
+        let send = |routed: &mut Routed| {
+            routed.world.client.stack.write(conn, &[7; 5_000]).expect("room");
+            routed.next_longer_than(1400)
+        };
+        send(&mut routed);
+        routed.world.run(MOMENT);
+        let quote = send(&mut routed);
+        routed.too_big(1300, &quote);
+        routed.world.run(MOMENT);
+        assert_eq!(routed.mss(conn), full, "it arrives after all");
+        assert_eq!(routed.world.client.stack.counters().path_mtu_learnt, 0);
+        routed.world.link.set_down(true);
+        let quote = send(&mut routed);
+        routed.world.link.set_down(false);
+        routed.too_big(1300, &quote);
+        routed.world.run(Duration::from_secs(2));
+        assert!(routed.mss(conn) < full, "it did not: {}", routed.mss(conn));
+        let drops: Vec<_> = routed.world.client.stack.counters().drops.nonzero().collect();
+        assert_eq!(drops, [], "nothing was wrong with either");
+    }
+}

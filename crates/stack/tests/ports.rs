@@ -2,9 +2,13 @@
 
 mod support;
 
-use crore_base::Duration;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crore_base::{Duration, FourTuple};
 use crore_nic::sim::{LinkConfig, link};
-use crore_stack::{ConnectError, StackConfig};
+use crore_stack::{ConnectError, Share, StackConfig};
+use crore_wire::Steering;
 use support::{Host, MOMENT, World};
 
 /// A world whose client has a single port.
@@ -113,4 +117,34 @@ fn an_open_takes_the_record_of_a_connection_that_only_waits() {
     world.run(MOMENT);
     assert_eq!(world.client.opened().len(), 2);
     assert_eq!(world.client.stack.counters().time_wait_recycled, 1, "counted");
+}
+
+#[test]
+fn a_port_whose_replies_come_to_another_shard_is_refused() {
+    let steering = Arc::new(Steering::symmetric(2, 2));
+    let share = Share {
+        steering: Arc::clone(&steering),
+        shard: 0,
+    };
+    let mut world = world(|config| config.share = Some(share));
+    let remote: SocketAddr = "10.0.0.2:80".parse().unwrap();
+    let client = &mut world.client.stack;
+    let mut ours = 0;
+    for port in 5_000..5_032 {
+        let local = SocketAddr::new("10.0.0.1".parse().unwrap(), port);
+        let tuple = FourTuple {
+            local_addr: local.ip(),
+            local_port: port,
+            remote_addr: remote.ip(),
+            remote_port: remote.port(),
+        };
+        let opened = client.connect_from(world.now, local, remote);
+        if steering.shard_of(&tuple) == 0 {
+            assert!(opened.is_ok(), "{port}: {opened:?}");
+            ours += 1;
+        } else {
+            assert_eq!(opened, Err(ConnectError::OtherShard), "{port}");
+        }
+    }
+    assert!((4..28).contains(&ours), "{ours} of 32");
 }
