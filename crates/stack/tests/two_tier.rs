@@ -6,7 +6,7 @@ use crore_base::{DropReason, Duration, FourTuple};
 use crore_nic::{Nic, TxMeta};
 use crore_stack::{CloseReason, ConnId, Event, Read, SocketError, Stack, StackConfig, State, TcpOption};
 use crore_wire::{Flags, IpEmit, Link, Packet, Segment, TxChecksum, emit_tcp, tcp_headers_len};
-use support::{Host, MOMENT, World};
+use support::{Host, MOMENT, Stranger, World, answer, syn};
 
 const ANY: &str = "0.0.0.0:80";
 const SERVER: &str = "10.0.0.2:80";
@@ -783,18 +783,27 @@ fn a_handshake_that_ends_with_data_waits_for_a_place_in_the_pool() {
         at_once(c);
     });
     fill_the_pool(&mut world, &clients);
-    let late = world.connect(SERVER);
-    world.client.stack.write(late, b"at once").unwrap();
-    // The first acknowledgment is lost on its way; what comes next has data.
-    world.client.turn(world.now);
-    world.run(Duration::from_micros(5));
-    let before = world.server.opened().len();
-    world.run(MOMENT);
-    empty_the_pool(&mut world, &accepted, &clients);
-    world.run(Duration::from_secs(3));
+    let stranger = Stranger::new(&world);
+    stranger.introduce(world.now, 9);
+    stranger.send(world.now, 9, &syn(4_000, 1_000), b"");
+    world.run(Duration::from_millis(1));
+    let syn_ack = stranger.seen().pop().expect("answered");
+    let last = answer(&syn_ack, Flags::ACK);
+    stranger.send(world.now, 9, &last, b"at once");
+    world.run(Duration::from_millis(1));
+    let exhausted = world.server.stack.counters().drops.get(DropReason::PoolExhausted);
+    assert_eq!(exhausted, 1, "counted");
+    assert_eq!(world.server.opened().len(), 2, "not yet");
+    for &client in &clients {
+        let conn = peer_of(&world, &accepted, client);
+        assert_eq!(world.server.read_all(conn), b"unread");
+    }
+    world.run(Duration::from_millis(10));
+    stranger.send(world.now, 9, &last, b"at once");
+    world.run(Duration::from_millis(1));
     let opened = world.server.opened();
-    assert_eq!(opened.len(), before + 1, "it is open");
-    assert_eq!(world.server.read_all(*opened.last().unwrap()), b"at once");
+    assert_eq!(opened.len(), 3, "its client has repeated it");
+    assert_eq!(world.server.read_all(opened[2]), b"at once");
 }
 
 #[test]
