@@ -3,13 +3,16 @@
 use crore_base::Instant;
 use crore_netbuf::Chunk;
 use crore_shard::Service;
-use crore_stack::{ConnId, Event, Read, SocketError, Stack};
+use crore_stack::{ConnId, ConnectOptions, Event, Read, SocketError, Stack};
 
 use crate::task::{Got, Verbs};
 use crate::tasks::Tasks;
 
 /// Enough half-open handshakes for every planned connection.
 const BACKLOG: u32 = 1024;
+
+/// Connections that came of a copy of a SYN.
+const GHOST: u64 = u64::MAX;
 
 /// The tasks of one host, driven by its stack's events.
 pub struct App {
@@ -28,9 +31,10 @@ impl App {
         for plan in tasks.plans() {
             if !plan.is_opened_by(end) {
                 let address = plan.address(end);
-                stack
+                let listener = stack
                     .listen(address, BACKLOG)
                     .map_err(|error| format!("listening on {address}: {error}"))?;
+                stack.set_fast_open_without_cookie(listener, plan.end(end).early.without_cookie);
             }
         }
         Ok(Self {
@@ -78,6 +82,13 @@ impl App {
                 .ok_or_else(|| format!("{conn:?} was opened, which nobody planned"))?,
             user => user as usize - 1,
         };
+        if self.tasks.get(index).was_opened() && stack.is_fast_open_server() {
+            // A copy of the SYN, come late, with data that was served before (RFC 7413
+            // section 6.1). To this application that is nothing new.
+            stack.set_user(conn, GHOST);
+            stack.abort(conn);
+            return Ok(());
+        }
         stack.set_user(conn, index as u64 + 1);
         self.conns[index] = Some(conn);
         self.tasks.get(index).on_opened(now)
@@ -86,9 +97,23 @@ impl App {
     fn open_what_is_due(&mut self, stack: &mut Stack, now: Instant) -> Result<(), String> {
         while let Some(plan) = self.tasks.next_to_open(now) {
             let (local, remote) = (plan.address(self.end), plan.address(self.end.other()));
-            let conn = stack
-                .connect_from(now, local, remote)
-                .map_err(|error| format!("connecting {local} to {remote}: {error}"))?;
+            let how = ConnectOptions {
+                local: Some(local.ip()),
+                local_port: Some(local.port()),
+                without_cookie: plan.end(self.end).early.without_cookie,
+                ..ConnectOptions::default()
+            };
+            let task = self.tasks.get(plan.index);
+            let opened = match task.early() {
+                Some(data) => stack
+                    .connect_with_data(now, remote, &how, data)
+                    .map(|(conn, taken)| {
+                        task.on_early(taken);
+                        conn
+                    }),
+                None => stack.connect_with(now, remote, &how),
+            };
+            let conn = opened.map_err(|error| format!("connecting {local} to {remote}: {error}"))?;
             stack.set_user(conn, plan.index as u64 + 1);
             self.conns[plan.index] = Some(conn);
             self.progress = true;
@@ -112,6 +137,9 @@ impl App {
 
 impl Service for App {
     fn on_event(&mut self, stack: &mut Stack, now: Instant, event: Event) {
+        if is_of_ghost(stack, &event) {
+            return;
+        }
         let result = match event {
             Event::Opened { conn, .. } => self.on_opened(stack, now, conn),
             Event::Readable { conn } => match stack.user(conn) {
@@ -147,6 +175,17 @@ impl Service for App {
 
     fn next_wakeup(&self) -> Option<Instant> {
         self.tasks.next_wakeup()
+    }
+}
+
+/// Whether an event is about a connection that was given up as nobody's.
+fn is_of_ghost(stack: &Stack, event: &Event) -> bool {
+    match *event {
+        Event::Readable { conn } | Event::PeerClosed { conn } | Event::Writable { conn } => {
+            stack.user(conn) == GHOST
+        }
+        Event::Closed { user, .. } => user == GHOST,
+        Event::Opened { .. } | Event::Idle { .. } | Event::Urgent { .. } => false,
     }
 }
 

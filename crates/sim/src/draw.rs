@@ -4,12 +4,12 @@ use crore_base::Duration;
 use crore_nic::fault::{AccEcnFate, Faults};
 use crore_nic::prng::Prng;
 use crore_nic::sim::{End, LinkConfig, WhenFull};
-use crore_stack::StackConfig;
+use crore_stack::{FastOpenPolicy, StackConfig};
 use crore_tcp::{Config, CongestionKind, EcnPolicy, Keepalive};
 
 use crate::foreign::ForeignConfig;
-use crate::plan::{ConnPlan, EndPlan, Finish, Opener, Reading, host_address};
-use crate::scenario::{Disturbance, Kind, Scenario, StackPlan, finish_of};
+use crate::plan::{ConnPlan, Early, EndPlan, Finish, Opener, Reading, host_address};
+use crate::scenario::{Disturbance, HostPlan, Kind, Scenario, StackPlan, finish_of};
 
 pub(crate) fn link(prng: &mut Prng) -> LinkConfig {
     LinkConfig {
@@ -311,5 +311,40 @@ fn end_plan(prng: &mut Prng, kind: Kind, size: u64, tiny: bool) -> EndPlan {
         answers_last: false,
         reading,
         finish: finish_of(prng, kind, size),
+        early: Early::default(),
+    }
+}
+
+/// Who uses Fast Open, and how. From a stream of its own, so that what else a seed
+/// draws stays as it was.
+pub(crate) fn early(prng: &mut Prng, hosts: &mut [HostPlan; 2], connections: &mut [ConnPlan]) {
+    if prng.chance(0.4) {
+        return;
+    }
+    for host in hosts {
+        if let StackPlan::Crore(config) = &mut host.stack {
+            config.fast_open = prng.pick(&[
+                FastOpenPolicy::Off,
+                FastOpenPolicy::Client,
+                FastOpenPolicy::Server,
+                FastOpenPolicy::Both,
+                FastOpenPolicy::Both,
+                FastOpenPolicy::Both,
+            ]);
+            config.fast_open_queue = prng.pick(&[1, 4, 256]);
+        }
+    }
+    let apart = prng.chance(0.5);
+    for plan in connections {
+        if apart {
+            // So that a cookie that one has got serves the next.
+            plan.opens_after = Duration::from_micros(prng.below(10_000_000));
+        }
+        for end in [&mut plan.left, &mut plan.right] {
+            end.early = Early {
+                offers: prng.chance(0.8),
+                without_cookie: prng.chance(0.4),
+            };
+        }
     }
 }

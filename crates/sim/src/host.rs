@@ -104,6 +104,10 @@ pub trait Host {
     fn parked(&self) -> (u64, u64);
     /// How many connections were opened by a SYN cookie.
     fn cookies(&self) -> u64;
+    /// How many connections were opened by a SYN whose data was taken.
+    fn fast_opens(&self) -> u64 {
+        0
+    }
     /// What marks of congestion brought about; nothing for a stack that doesn't count.
     fn marks(&self) -> Marks;
     /// What the faults did here, and how many frames they hold.
@@ -217,6 +221,10 @@ impl Host for CroreHost {
 
     fn cookies(&self) -> u64 {
         self.shard.stack().counters().cookies_accepted
+    }
+
+    fn fast_opens(&self) -> u64 {
+        self.shard.stack().counters().fast_opens_in
     }
 
     fn marks(&self) -> Marks {

@@ -105,6 +105,17 @@ pub struct EndPlan {
     pub reading: Reading,
     /// How it ends.
     pub finish: Finish,
+    /// What it makes of Fast Open (RFC 7413), where its host has that.
+    pub early: Early,
+}
+
+/// What an application makes of Fast Open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Early {
+    /// It hands its first bytes over with the wish to connect.
+    pub offers: bool,
+    /// It sends them without a cookie, or takes the peer's so.
+    pub without_cookie: bool,
 }
 
 impl EndPlan {
@@ -117,6 +128,7 @@ impl EndPlan {
             answers_last: false,
             reading: Reading::default(),
             finish: Finish::Shutdown { awaits_end: true },
+            early: Early::default(),
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct Report {
     pub unreachable: bool,
     /// Connections that were opened by a SYN cookie.
     pub cookies: u64,
+    /// Connections that were opened by a SYN whose data was taken (RFC 7413).
+    pub fast_opens: u64,
     /// What marks of congestion brought about, at both ends.
     pub marks: Marks,
     /// Ends whose sequence numbers wrapped in the first connection's transfer.
@@ -224,7 +226,9 @@ fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<()
             R::NeighborUnreachable | R::TxBufferExhausted => !scenario.is_undisturbed(),
             R::HandshakeTimedOut => !scenario.is_undisturbed() || stranger,
             R::HandshakeReset => !scenario.is_undisturbed() || stranger || !scenario.is_clean(),
-            R::BadFlags | R::MissingAck => stranger,
+            R::MissingAck => stranger,
+            // Data that answers a SYN's may overtake the SYN-ACK.
+            R::BadFlags => stranger || scenario.serves_early() && !scenario.is_undisturbed(),
             // Where cookies are out, a stray segment is taken for a bad one; and of a
             // window's worth of them at once not each earns a reset.
             R::DataAfterClose
@@ -250,7 +254,7 @@ fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<()
 fn report(scenario: &Scenario, world: &World) -> Report {
     let mut drops = DropCounters::new();
     let (mut bytes, mut frames, mut faults, mut wraps, mut cookies) = (0, 0, 0, 0, 0);
-    let (mut parked, mut woken, mut outcomes) = (0, 0, Vec::new());
+    let (mut parked, mut woken, mut fast_opens, mut outcomes) = (0, 0, 0, Vec::new());
     let mut marks = Marks::default();
     let trace = world.trace();
     for end in [End::Left, End::Right] {
@@ -261,6 +265,7 @@ fn report(scenario: &Scenario, world: &World) -> Report {
         woken += host_woken;
         outcomes.extend(host.tasks().outcomes());
         cookies += host.cookies();
+        fast_opens += host.fast_opens();
         marks.add(host.marks());
         bytes += host.tasks().received();
         frames += world.link().counters(end).sent;
@@ -284,6 +289,7 @@ fn report(scenario: &Scenario, world: &World) -> Report {
         outcomes,
         unreachable: drops.get(DropReason::NeighborUnreachable) > 0,
         cookies,
+        fast_opens,
         marks,
         wraps,
         syn_acks: [trace.syn_acks(End::Left), trace.syn_acks(End::Right)],

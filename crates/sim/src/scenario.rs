@@ -6,7 +6,7 @@ use crore_base::Duration;
 use crore_nic::fault::Faults;
 use crore_nic::prng::Prng;
 use crore_nic::sim::{End, LinkConfig, WhenFull};
-use crore_stack::{CookiePolicy, StackConfig};
+use crore_stack::{CookiePolicy, FastOpenPolicy, StackConfig};
 
 use crate::draw;
 use crate::foreign::ForeignConfig;
@@ -323,6 +323,16 @@ impl Scenario {
                 .hosts
                 .iter()
                 .all(|host| host.rx.is_none() && host.tx.is_none())
+    }
+
+    /// Whether a host may answer a SYN's data before the handshake is over (RFC 7413).
+    pub(crate) fn serves_early(&self) -> bool {
+        self.hosts.iter().any(|host| match &host.stack {
+            StackPlan::Crore(config) => {
+                matches!(config.fast_open, FastOpenPolicy::Server | FastOpenPolicy::Both)
+            }
+            StackPlan::Foreign(_) => false,
+        })
     }
 
     /// Whether all frames arrive, once and in order, however late; until the

@@ -73,13 +73,18 @@ pub(crate) fn scenario(seed: u64) -> Scenario {
         ends_within: Some(calm_after + PATIENCE),
     };
     let size = scenario.largest_transfer(true);
-    let connections = (0..prng.between(1, 8) as usize)
+    let mut connections: Vec<_> = (0..prng.between(1, 8) as usize)
         .map(|index| {
             let manner = prng.pick(&MANNERS);
             let slow = tiny || manner == Kind::TinyWindows;
             draw::connection(prng, manner, index, size, slow)
         })
         .collect();
+    draw::early(
+        &mut Prng::stream(seed, 111),
+        &mut scenario.hosts,
+        &mut connections,
+    );
     scenario.set_connections(connections);
     draw::marks(prng, &mut scenario);
     draw::middleboxes(&mut Prng::stream(seed, 111), &mut scenario);

@@ -123,6 +123,28 @@ impl Task {
         }
     }
 
+    /// The bytes that are handed over with the wish to connect, if any are to be
+    /// (there may be none to hand over); [`Self::on_early`] follows.
+    pub fn early(&mut self) -> Option<&[u8]> {
+        if !self.plan.early.offers {
+            return None;
+        }
+        let most = self.plan.write_max.max(1) as u64;
+        let n = if self.plan.answers_last {
+            0
+        } else {
+            self.plan.send.min(most)
+        };
+        self.buffer.resize(n as usize, 0);
+        self.outgoing.fill(0, &mut self.buffer);
+        Some(&self.buffer)
+    }
+
+    /// So many of them were taken.
+    pub fn on_early(&mut self, taken: usize) {
+        self.sent = taken as u64;
+    }
+
     /// The connection is established.
     pub fn on_opened(&mut self, now: Instant) -> Result<(), String> {
         if self.opened.is_some() || self.end.is_some() {

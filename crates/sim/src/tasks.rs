@@ -116,7 +116,10 @@ impl Tasks {
             if excuses.unreachable && !(task.was_opened() && other.was_opened()) {
                 continue;
             }
-            let refused = |task: &Task| task.end() == Some(TaskEnd::Closed(Refused));
+            // Where the SYNs have crossed before, it is a reset that refuses.
+            let refused = |task: &Task| {
+                !task.was_opened() && matches!(task.end(), Some(TaskEnd::Closed(Refused | ResetByPeer)))
+            };
             if excuses.stalled && plan.opener == Opener::Both && refused(task) && refused(other) {
                 continue;
             }

@@ -216,6 +216,11 @@ impl Stack {
         self.listeners.set_fast_open_trusting(listener, trusting)
     }
 
+    /// Whether listeners here use Fast Open, as [`crate::StackConfig::fast_open`] says.
+    pub fn is_fast_open_server(&self) -> bool {
+        self.fast_open.policy.is_server()
+    }
+
     /// Whether data would go with the SYN of a connection to `server` that is opened
     /// by [`Self::connect_with_data`]: a cookie of its is known.
     pub fn knows_fast_open(&self, now: Instant, server: IpAddr) -> bool {

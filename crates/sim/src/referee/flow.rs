@@ -59,6 +59,8 @@ struct Received {
     ack: Option<SeqNum>,
     /// The farthest that this end was ever allowed to send.
     edge: Option<SeqNum>,
+    /// What the peer's SYN allowed, from our first byte on.
+    first_window: Option<u16>,
     /// Acknowledgment and window of the last segment.
     last: Option<(SeqNum, u16)>,
     /// Bytes of text that came with ECT(0), CE and ECT(1).
@@ -125,6 +127,7 @@ impl Flow {
             self.chatter.news += u32::from(len == 0 && received.last != Some((seg.ack, seg.window)));
             received.last = Some((seg.ack, seg.window));
         } else if seg.flags.has_syn() && !seg.flags.has_ack() {
+            received.first_window = Some(seg.window);
             let edge = SeqNum(u32::from(seg.window));
             // Counted from our own number, which a crossing SYN has not named.
             received.edge = received
@@ -155,7 +158,8 @@ impl Flow {
             if self.over {
                 return Ok(());
             }
-            self.sent.on_syn(seg);
+            self.sent.on_syn(seg, bytes.len() as u32);
+            self.judge_early_text(seg, bytes)?;
         }
         if seg.flags.has_ack() {
             self.judge_acknowledgment(seg)?;
@@ -275,16 +279,40 @@ impl Flow {
         Ok(())
     }
 
+    //= rfc7413#section-4.2.2 (MUST)
+    // What a SYN carries is the beginning of the stream; a SYN-ACK of ours carries nothing.
+    fn judge_early_text(&self, seg: &Segment, bytes: &[u8]) -> Result<(), String> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if seg.flags.has_ack() {
+            return Err("sends data with a SYN-ACK".to_owned());
+        }
+        if bytes.len() as u64 > self.total {
+            return Err(format!(
+                "sends {} of {} bytes with its SYN",
+                bytes.len(),
+                self.total
+            ));
+        }
+        match self.pattern.first_difference(0, bytes) {
+            None => Ok(()),
+            Some(at) => Err(format!("byte {at} of its SYN is not what it was given")),
+        }
+    }
+
     fn judge_text(&self, seg: &Segment, from: u32, bytes: &[u8]) -> Result<(), String> {
         if bytes.is_empty() {
             return Ok(());
         }
         let to = seg.seq + bytes.len() as u32;
-        let allowed = self.received.edge.is_some_and(|edge| to.at_or_before(edge + 1));
-        if !allowed {
+        // Before any acknowledgment, to whom has brought data with a SYN.
+        let first = self.sent.iss.zip(self.received.first_window);
+        let first = first.map(|(iss, window)| iss + 1 + u32::from(window));
+        let edge = self.received.edge.or(first);
+        if !edge.is_some_and(|edge| to.at_or_before(edge + 1)) {
             return Err(format!(
-                "sends up to {to:?} where the peer has never allowed more than {:?}",
-                self.received.edge
+                "sends up to {to:?} where the peer has never allowed more than {edge:?}"
             ));
         }
         // A keepalive may carry what was sent before; our own never does.
@@ -311,7 +339,8 @@ impl Sent {
         begins.into_iter().any(|iss| iss.distance_to(ack) <= self.highest)
     }
 
-    fn on_syn(&mut self, seg: &Segment) {
+    fn on_syn(&mut self, seg: &Segment, len: u32) {
+        self.highest = self.highest.max(1 + len);
         self.scale = seg.options.window_scale.map(|scale| scale.shift());
         self.sack = seg.options.sack_permitted;
         if self.candidates.contains(&seg.seq) {
@@ -321,7 +350,6 @@ impl Sent {
             self.candidates.remove(0);
         }
         self.candidates.push(seg.seq);
-        self.highest = self.highest.max(1);
     }
 
     /// The number that the connection began with, by its first segment without SYN.

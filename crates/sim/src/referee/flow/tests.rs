@@ -89,6 +89,59 @@ fn what_is_right_is_not_whistled() {
         .expect("and a probe");
 }
 
+//= rfc7413#section-4.2.2 (MUST)
+#[test]
+fn what_a_syn_carries_is_judged_as_all_text_is() {
+    let syn = |seq, flags| Segment {
+        seq,
+        flags,
+        window: 1_000,
+        ..Segment::default()
+    };
+    let mut flow = Flow::new(pattern(), TOTAL);
+    flow.on_sent(at(0), &syn(ISS, Flags::SYN), &text(0, 500))
+        .expect("its first bytes");
+    let mut syn_ack = syn(IRS, Flags::SYN | Flags::ACK);
+    syn_ack.ack = ISS + 501;
+    flow.on_received(&syn_ack, 0);
+    flow.on_sent(at(1), &ours(501, 1, 2_000), &text(500, 1_000))
+        .expect("the window begins behind what was acknowledged");
+    for (bytes, why) in [
+        (text(1, 500), "byte 0 of its SYN"),
+        (text(0, 5_001), "5001 of 5000"),
+    ] {
+        refused(
+            &mut Flow::new(pattern(), TOTAL),
+            &syn(ISS, Flags::SYN),
+            &bytes,
+            why,
+        );
+    }
+    // The other end: it may answer before anything of its own is acknowledged.
+    let answers = || {
+        let mut flow = Flow::new(pattern(), TOTAL);
+        flow.on_received(&syn(IRS, Flags::SYN), 100);
+        let mut syn_ack = syn(ISS, Flags::SYN | Flags::ACK);
+        syn_ack.ack = IRS + 101;
+        (flow, syn_ack)
+    };
+    let (mut flow, syn_ack) = answers();
+    flow.on_sent(at(1), &syn_ack, &[]).expect("all that has come");
+    flow.on_sent(at(1), &ours(1, 101, 1_000), &text(0, 1_000))
+        .expect("a window full");
+    refused(
+        &mut flow,
+        &ours(1_001, 101, 1_000),
+        &text(1_000, 2),
+        "never allowed",
+    );
+    let (mut flow, mut beyond) = answers();
+    beyond.ack = IRS + 102;
+    refused(&mut flow, &beyond, &[], "acknowledges 102");
+    let (mut flow, syn_ack) = answers();
+    refused(&mut flow, &syn_ack, &text(0, 1), "with a SYN-ACK");
+}
+
 #[test]
 fn an_acknowledgment_of_what_has_not_come_is_a_foul() {
     let mut flow = open();
