@@ -344,6 +344,11 @@ impl Host {
                     socket.wakes += 1;
                 }
             }
+            Event::Urgent { conn } => {
+                if let Some(socket) = self.socket_of(conn) {
+                    socket.wakes += 1;
+                }
+            }
             Event::Readable { conn } => {
                 if let Some(socket) = self.socket_of(conn) {
                     socket.data_at = now;
@@ -361,7 +366,7 @@ impl Host {
                     socket.wakes += 1;
                 }
             }
-            Event::Idle { .. } | Event::Urgent { .. } => {}
+            Event::Idle { .. } => {}
             Event::Closed { reason, user, .. } => {
                 if let Some(socket) = self.sockets.get_mut(&SocketId(user)) {
                     socket.on_closed(reason);

@@ -229,6 +229,13 @@ impl Socket {
             if waiting >= self.options.receive_low.max(1) as usize {
                 ready |= libc::POLLIN | libc::POLLRDNORM;
             }
+            //= rfc6093#section-5 (SHOULD)
+            // Urgent data lies in line, where it was sent. As in Linux there is some
+            // once the marked byte has come, until it is read.
+            let mark = self.conn().and_then(|conn| stack.urgent_mark(conn));
+            if mark.is_some_and(|before| before < waiting) {
+                ready |= libc::POLLPRI;
+            }
             if self.may_write(stack) {
                 ready |= libc::POLLOUT | libc::POLLWRNORM;
             }
