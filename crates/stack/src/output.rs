@@ -12,8 +12,8 @@ use crore_nic::{Nic, TxMeta};
 use crore_tcp::Unreachable;
 use crore_wire::{ETHERNET_HEADER, IpEmit, Link, TxChecksum, emit_tcp, tcp_headers_len};
 
+use crate::Stack;
 use crate::neighbor::Resolution;
-use crate::{Stack, State};
 
 /// Segments that one connection sends in a row.
 const QUOTA: usize = 64;
@@ -148,12 +148,8 @@ impl Stack {
                         src: self.mac,
                         dst: mac,
                     }),
-                    // The last word of a connection that is over waits for nobody.
-                    Resolution::Pending if active.conn.state() == State::Closed => {
-                        active.conn.commit_transmit(now, plan);
-                        frames += 1;
-                        continue;
-                    }
+                    // The last word of a connection that is over, a reset, waits as all
+                    // do: a place in the pool for as long as a resolution takes.
                     Resolution::Pending => {
                         if !core::mem::replace(&mut active.awaits_neighbor, true) {
                             self.neighbors.wait(active.neighbor, index);

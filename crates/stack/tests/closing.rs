@@ -4,8 +4,9 @@ mod support;
 
 use crore_base::{DropReason, Duration};
 use crore_stack::{CloseReason, ConnId, Event, SocketError, State, TcpOption};
+use crore_wire::Flags;
 
-use support::{MOMENT, Stranger, World, syn};
+use support::{MOMENT, Stranger, World, answer, syn};
 
 const SECOND: Duration = Duration::from_secs(1);
 const PARKING: [Option<Duration>; 3] = [Some(Duration::ZERO), Some(Duration::from_millis(500)), None];
@@ -29,6 +30,41 @@ fn connected(count: usize, parking: Option<Duration>, max_orphans: u32) -> (Worl
     assert_eq!(accepted.len(), count, "all of them");
     world.server.events.clear();
     (world, accepted)
+}
+
+/// Protects a peer that was never asked for from waiting for ever: the reset goes
+/// when the next hop has answered, or the connection ends without it.
+#[test]
+fn a_reset_waits_for_its_next_hop_as_all_segments_do() {
+    for answers in [true, false] {
+        let mut world = World::new(false, |_| {});
+        world
+            .server
+            .stack
+            .listen("0.0.0.0:80".parse().unwrap(), 8)
+            .unwrap();
+        let stranger = Stranger::new(&world);
+        stranger.send(world.now, 7, &syn(4000, 1000), b"");
+        world.run(MOMENT);
+        let syn_ack = stranger.seen()[0];
+        stranger.send(world.now, 7, &answer(&syn_ack, Flags::ACK), b"");
+        world.run(MOMENT);
+        let conn = world.server.opened()[0];
+        world.server.stack.abort(conn);
+        world.run(MOMENT);
+        assert!(stranger.seen().is_empty(), "where to, nobody knows yet");
+        if answers {
+            stranger.introduce(world.now, 7);
+        }
+        world.run(Duration::from_secs(10));
+        let resets = stranger.seen();
+        assert_eq!(resets.len(), usize::from(answers), "one, if any: {resets:?}");
+        assert!(
+            resets.iter().all(|reset| reset.flags.has_rst()),
+            "a reset: {resets:?}"
+        );
+        assert_eq!(world.server.stack.connections(), 0, "nothing is left");
+    }
 }
 
 #[test]

@@ -206,6 +206,7 @@ fn a_cookie_expires() {
 fn a_cookie_makes_one_connection_only() {
     let mut world = server(16, always);
     let stranger = Stranger::new(&world);
+    stranger.introduce(world.now, 7);
     let syn_ack = syn_ack(&mut world, &stranger, 7, 4000);
     let ack = answer(&syn_ack, Flags::ACK);
     stranger.send(world.now, 7, &ack, b"");
