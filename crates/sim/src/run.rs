@@ -7,6 +7,7 @@ use crore_nic::sim::{Counters, End};
 use serde::Serialize;
 
 use crate::host::Marks;
+use crate::plan::Opener;
 use crate::scenario::{Kind, Scenario};
 use crate::task::Outcome;
 use crate::tasks::Excuses;
@@ -163,7 +164,10 @@ fn judge(scenario: &Scenario, world: &World) -> Result<(), String> {
             host.tasks().verdict(world.host(end.other()).tasks(), excuses)?;
         }
         // A forged SYN opens a connection that its supposed sender then refuses.
-        let judged = scenario.must_succeed && !scenario.attacked;
+        // So may a host that stalls, where both open ([`Excuses::stalled`]).
+        let mut plans = scenario.connections.iter();
+        let may_refuse = scenario.stalls() && plans.any(|plan| plan.opener == Opener::Both);
+        let judged = scenario.must_succeed && !scenario.attacked && !may_refuse;
         if judged && scenario.is_clean() && !may_be_unreachable && host.broken() != 0 {
             return Err(format!("{end:?} has {} broken connections", host.broken()));
         }
