@@ -95,6 +95,8 @@ drop_reasons! {
     PoolExhausted = "pool_exhausted",
     /// A handshake that its peer, or who was taken for it, refused to go on with.
     HandshakeReset = "handshake_reset",
+    /// A handshake whose SYN-ACK can't reach its peer, as a router or the peer says.
+    HandshakeUnreachable = "handshake_unreachable",
     /// A handshake that nobody went on with.
     HandshakeTimedOut = "handshake_timed_out",
     /// The segment lies outside the receive window.

@@ -204,6 +204,7 @@ fn judge_drops(scenario: &Scenario, end: End, drops: &DropCounters) -> Result<()
             | R::Ipv6HeaderProblem
             | R::NoNextHeader
             | R::IcmpNotInFlight
+            | R::HandshakeUnreachable
             | R::NotOurAddress
             | R::BadSourceAddress
             | R::UnknownProtocol

@@ -31,8 +31,11 @@ impl Stack {
             return Err(DropReason::UnhandledIcmp);
         };
         let dst = flow.remote_addr;
-        // What is parked has nothing in flight that an error could be about.
         let slot = self.find(flow).ok_or(DropReason::IcmpNotInFlight)?;
+        if let Some(half) = self.slots.record(slot).and_then(|record| record.half_open()) {
+            return self.on_icmp_about_syn_ack(slot, half.iss() == *seq, kind, dst.is_ipv4());
+        }
+        // What is parked has nothing in flight that an error could be about.
         let index = self.slots.active_index(slot).ok_or(DropReason::IcmpNotInFlight)?;
         let Some(active) = self.slots.pool.get_mut(index) else {
             return Ok(());
@@ -63,6 +66,30 @@ impl Stack {
         }
         self.touch(index);
         Ok(())
+    }
+
+    //= rfc9293#section-3.9.2.2 (SHOULD)
+    // A hard error ends the connection: here, where it is not synchronised yet and
+    // nobody has heard of it, that is the handshake alone, and the listener goes on.
+    //= rfc5927#section-4.1 (SHOULD)
+    // All that is in flight is the SYN-ACK: one number, to be guessed out of 2^32.
+    /// An error about a handshake that is only remembered; whether it quotes our SYN-ACK.
+    fn on_icmp_about_syn_ack(
+        &mut self,
+        slot: u32,
+        is_quoted: bool,
+        kind: &IcmpErrorKind,
+        v4: bool,
+    ) -> Result<(), DropReason> {
+        if !is_quoted {
+            return Err(DropReason::IcmpNotInFlight);
+        }
+        // What may pass is waited for as ever, and no path is too narrow for a SYN-ACK.
+        if !is_hard(kind, v4) {
+            return Err(DropReason::UnhandledIcmp);
+        }
+        self.delete(slot);
+        Err(DropReason::HandshakeUnreachable)
     }
 
     /// What the connection at `index` has found out of its path, if it is less

@@ -299,6 +299,36 @@ fn what_comes_in_one_burst_behind_a_reset_finds_no_handshake() {
     );
 }
 
+//= rfc5927#section-4.1 (SHOULD)
+//= rfc9293#section-3.9.2.2 (SHOULD)
+#[test]
+fn a_hard_error_that_quotes_the_syn_ack_ends_a_handshake_and_nothing_else_does() {
+    const PORT_UNREACHABLE: (u8, u8) = (3, 3);
+    let mut world = server(1, |c| c.syn_cookies = CookiePolicy::Never);
+    let stranger = Stranger::new(&world);
+    stranger.introduce(world.now, 7);
+    let sent = syn_ack(&mut world, &stranger, 7, 4000);
+    let mut guess = sent;
+    let expect = |world: &mut World, reason, connections, why| {
+        world.run(Duration::from_millis(1));
+        assert_eq!(world.server.stack.connections(), connections, "{why}");
+        assert_eq!(drops(&world.server, reason), 1, "{why}: counted");
+    };
+    guess.seq = sent.seq + 1;
+    stranger.complain(world.now, 7, PORT_UNREACHABLE, &guess);
+    expect(&mut world, DropReason::IcmpNotInFlight, 1, "a guess, one off");
+    // An unreachable host may come back.
+    stranger.complain(world.now, 7, (3, 1), &sent);
+    expect(&mut world, DropReason::UnhandledIcmp, 1, "a soft error");
+    stranger.complain(world.now, 7, PORT_UNREACHABLE, &sent);
+    expect(&mut world, DropReason::HandshakeUnreachable, 0, "a hard one");
+    assert!(world.server.opened().is_empty(), "nobody is told");
+    world.run(Duration::from_secs(5));
+    assert!(stranger.seen().is_empty(), "and nothing sent again");
+    // Its place at the listener is free.
+    syn_ack(&mut world, &stranger, 7, 4001);
+}
+
 /// Protects the neighbour cache against hosts that are not there.
 #[test]
 fn a_handshake_asks_for_nobody_that_has_not_asked_for_us() {

@@ -11,8 +11,9 @@ use crore_nic::sim::{End, Link, LinkConfig, SimNic, link};
 use crore_nic::{Nic, RxFrame};
 use crore_stack::{CloseReason, ConnId, Event, Read, Stack, StackConfig};
 use crore_wire::{
-    ARP_FRAME_LEN, Arp, ArpOperation, Flags, IpEmit, Link as EthernetLink, Packet, Segment, TcpOptions,
-    Timestamps, TxChecksum, emit_arp, emit_tcp, parse, tcp_headers_len,
+    ARP_FRAME_LEN, Arp, ArpOperation, ETHERNET_HEADER, Flags, IpEmit, Link as EthernetLink, Packet, Segment,
+    TcpOptions, Timestamps, TxChecksum, checksum, emit_arp, emit_echo_reply, emit_tcp, parse,
+    tcp_headers_len,
 };
 
 pub(crate) struct Host {
@@ -187,6 +188,31 @@ impl Stranger {
     /// Makes 10.0.0.`host` known to the server, which can then send there by itself.
     pub(crate) fn introduce(&self, now: Instant, host: u8) {
         self.link.inject(End::Left, now, arp_frame(host));
+    }
+
+    /// Sends the server an ICMP error from 10.0.0.`host` about `segment`, which the
+    /// server is said to have sent there.
+    pub(crate) fn complain(&self, now: Instant, host: u8, (kind, code): (u8, u8), segment: &Segment) {
+        let ip = |src: u8, dst: u8| IpEmit {
+            src: IpAddr::from([10, 0, 0, src]),
+            dst: IpAddr::from([10, 0, 0, dst]),
+            hop_limit: 64,
+            ecn: 0,
+            ident: 0,
+        };
+        let quoted_ip = ip(2, host);
+        let mut quote = vec![0; tcp_headers_len(&quoted_ip, segment)];
+        let checksum = TxChecksum::Software;
+        emit_tcp(&mut quote, &FROM_STRANGER, &quoted_ip, segment, 0, checksum);
+        let message = [&[0; 8][..], &quote[ETHERNET_HEADER..]].concat();
+        let start = ETHERNET_HEADER + 20;
+        let mut frame = vec![0; start + message.len()];
+        emit_echo_reply(&mut frame, &FROM_STRANGER, &ip(host, 2), &message).expect("there is room");
+        let body = &mut frame[start..];
+        body[..4].copy_from_slice(&[kind, code, 0, 0]);
+        let sum = checksum::finish(checksum::sum(body));
+        body[2..4].copy_from_slice(&sum.to_be_bytes());
+        self.link.inject(End::Left, now, Chunk::copy_from(&frame));
     }
 
     /// Sends `segment` to the server as if from 10.0.0.`host`.
