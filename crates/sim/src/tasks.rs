@@ -111,9 +111,13 @@ impl Tasks {
     /// What is wrong with the ends that the tasks came to, judged by their
     /// plans.
     pub fn verdict(&self, peer: &Self, excuses: Excuses) -> Result<(), String> {
-        use crore_tcp::CloseReason::{Aborted, Finished, Refused, ResetByPeer};
+        use crore_tcp::CloseReason::{Aborted, Finished, Refused, ResetByPeer, Unreachable};
         for ((task, other), plan) in self.tasks.iter().zip(&peer.tasks).zip(&*self.plans) {
-            if excuses.unreachable && !(task.was_opened() && other.was_opened()) {
+            // One whose SYN brought data is open before its handshake fails (RFC 7413).
+            let unreachable = |task: &Task| task.end() == Some(TaskEnd::Closed(Unreachable));
+            let failed =
+                !(task.was_opened() && other.was_opened()) || unreachable(task) || unreachable(other);
+            if excuses.unreachable && failed {
                 continue;
             }
             // Where the SYNs have crossed before, it is a reset that refuses.
