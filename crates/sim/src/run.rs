@@ -160,6 +160,7 @@ fn judge(scenario: &Scenario, world: &World) -> Result<(), String> {
                 unreachable: may_be_unreachable,
                 stalled: scenario.stalls(),
                 attacked: scenario.attacked,
+                early: scenario.serves_early(),
             };
             host.tasks().verdict(world.host(end.other()).tasks(), excuses)?;
         }

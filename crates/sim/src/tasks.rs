@@ -19,6 +19,9 @@ pub struct Excuses {
     pub stalled: bool,
     /// Somebody forges SYNs.
     pub attacked: bool,
+    /// A host serves data of SYNs, so that a connection may be open for it before
+    /// the handshake is over.
+    pub early: bool,
 }
 
 /// One end's part in each planned connection.
@@ -114,7 +117,7 @@ impl Tasks {
         use crore_tcp::CloseReason::{Aborted, Finished, Refused, ResetByPeer, Unreachable};
         for ((task, other), plan) in self.tasks.iter().zip(&peer.tasks).zip(&*self.plans) {
             // One whose SYN brought data is open before its handshake fails (RFC 7413).
-            let unreachable = |task: &Task| task.end() == Some(TaskEnd::Closed(Unreachable));
+            let unreachable = |task: &Task| excuses.early && task.end() == Some(TaskEnd::Closed(Unreachable));
             let failed =
                 !(task.was_opened() && other.was_opened()) || unreachable(task) || unreachable(other);
             if excuses.unreachable && failed {
