@@ -46,6 +46,15 @@ impl TimestampState {
         is_older(value, self.recent) && now.since(self.recent_at) <= RECENT_VALID
     }
 
+    /// Whether a segment stamped `value` is so old that it can't belong here any more.
+    /// A tick is granted: what the path has put behind a retransmission was sent just
+    /// before that, and would have to be sent again, in what passes for another loss.
+    /// A sequence number of 2^32 bytes ago is older than a tick at any rate (Linux
+    /// draws the same line).
+    pub(crate) fn is_too_old(&self, now: Instant, value: u32) -> bool {
+        self.is_outdated(now, value.wrapping_add(1))
+    }
+
     //= rfc7323#section-4.3 (MUST)
     // TS.Recent follows a segment that is not older and that covers the last
     // acknowledgment sent: so a delayed ACK echoes its earliest segment, and a
@@ -108,6 +117,19 @@ mod tests {
         assert_eq!(ts.recent(), 110, "the next one expected does");
         ts.update(now, 109, SeqNum(50), SeqNum(50));
         assert_eq!(ts.recent(), 110, "it never goes back");
+    }
+
+    #[test]
+    fn what_is_a_tick_late_may_have_been_overtaken() {
+        let now = Instant::from_millis(1);
+        let mut ts = TimestampState::new(0);
+        ts.enable(now, 100);
+        assert!(!ts.is_too_old(now, 100) && !ts.is_too_old(now, 99), "on the way");
+        assert!(ts.is_too_old(now, 98), "RFC 7323 section 5.3");
+        assert!(
+            ts.is_outdated(now, 99),
+            "though TS.Recent does not go back for it"
+        );
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl Connection {
             return None;
         }
         match seg.options.timestamps {
-            Some(timestamps) if !self.ts.is_outdated(now, timestamps.value) => None,
+            Some(timestamps) if !self.ts.is_too_old(now, timestamps.value) => None,
             Some(_) => {
                 self.owe_ack_for_misfit(now, seg.seq, len as u32);
                 Some(DropReason::PawsRejected)

@@ -53,7 +53,7 @@ impl HalfOpen {
             let mut ts = TimestampState::new(ts_offset());
             ts.enable(now, value);
             let theirs = segment.options.timestamps?;
-            if ts.is_outdated(now, theirs.value) {
+            if ts.is_too_old(now, theirs.value) {
                 return None;
             }
             ts.update(now, theirs.value, segment.seq, nxt);

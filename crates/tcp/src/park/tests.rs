@@ -502,7 +502,7 @@ fn ts_recent_is_believed_for_24_days_of_being_parked() {
             assert_eq!(outdated, believed, "{days} days, {back} ms back");
         }
         peer.now = now;
-        peer.timestamps = Some(recent.wrapping_sub(1));
+        peer.timestamps = Some(recent.wrapping_sub(2));
         let taken = peer.say(b"y", 500) == crate::Disposition::Accepted;
         assert_eq!(taken, !believed, "{days} days");
     }
