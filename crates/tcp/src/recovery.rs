@@ -170,8 +170,9 @@ pub(crate) struct Episode {
     until: SeqNum,
     /// A time-out began it.
     pub(crate) timed_out: bool,
-    /// Our timestamp clock when the first segment was sent again.
-    stamp: Option<u32>,
+    /// Something was sent again: first what is here, at this time of our timestamp clock.
+    resent: bool,
+    first: (SeqNum, u32),
     /// Bytes sent again that the peer has not reported as duplicates.
     unexplained: u32,
     /// Everything was reported.
@@ -186,7 +187,8 @@ impl Episode {
             to: una,
             until: una,
             timed_out: false,
-            stamp: None,
+            resent: false,
+            first: (una, 0),
             unexplained: 0,
             explained: false,
         }
@@ -205,10 +207,11 @@ impl Episode {
         self.is_open = false;
     }
 
-    /// `bytes` were sent again when our timestamp clock showed `clock`.
-    pub(crate) const fn on_resent(&mut self, bytes: u32, clock: u32) {
-        if self.stamp.is_none() {
-            self.stamp = Some(clock);
+    /// `bytes` from `seq` on were sent again when our timestamp clock showed `clock`.
+    pub(crate) const fn on_resent(&mut self, seq: SeqNum, bytes: u32, clock: u32) {
+        if !self.resent {
+            self.resent = true;
+            self.first = (seq, clock);
         }
         self.unexplained = self.unexplained.saturating_add(bytes);
         self.explained = false;
@@ -230,11 +233,15 @@ impl Episode {
     }
 
     //= rfc3522#section-3.2 (MUST)
-    // The first acknowledgment that moves on echoes an earlier timestamp than
-    // the first retransmission's: it answers the first copy.
-    /// When the first retransmission was sent, by our timestamp clock.
-    pub(crate) fn first_resent(&self) -> Option<u32> {
-        self.stamp.filter(|_| self.is_open)
+    // The acknowledgment that moves on from the first retransmission echoes an
+    // earlier timestamp than that one's: it answers the first copy. One that moves
+    // on from elsewhere answers something that was merely late, and tells nothing
+    // of what was sent again.
+    /// When the first retransmission was sent, by our timestamp clock, if it was
+    /// that of `una`.
+    pub(crate) fn first_resent(&self, una: SeqNum) -> Option<u32> {
+        let (seq, clock) = self.first;
+        (self.is_open && self.resent && seq == una).then_some(clock)
     }
 }
 
@@ -259,5 +266,28 @@ impl News {
             self.timed = Some((first.min(at), last.max(at)));
         }
         self.original |= !run.was_sent_again() && run.start.before(recover);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Protects real losses from being undone on a path that reorders (RFC 3522 section 3.2).
+    #[test]
+    fn only_what_moves_on_from_the_first_retransmission_is_its_answer() {
+        let mut episode = Episode::begin(SeqNum(1_000), SeqNum(9_000), false);
+        // What is at 1,000 is merely late; 3,000 was lost.
+        episode.on_resent(SeqNum(3_000), 1_000, 77);
+        episode.on_resent(SeqNum(5_000), 1_000, 78);
+        assert_eq!(episode.first_resent(SeqNum(1_000)), None, "it answers another");
+        assert_eq!(episode.first_resent(SeqNum(3_000)), Some(77), "its own answer");
+        assert_eq!(
+            episode.first_resent(SeqNum(5_000)),
+            None,
+            "the first alone counts"
+        );
+        episode.close();
+        assert_eq!(episode.first_resent(SeqNum(3_000)), None, "it is settled");
     }
 }

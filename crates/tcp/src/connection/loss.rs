@@ -157,7 +157,11 @@ impl Connection {
         //= rfc3168#section-6.1.2 (SHOULD)
         // A mark may have reduced the window in which this was sent: once is enough.
         if self.ecn.mode() == EcnMode::Off || !self.ecn.has_reduced(una, self.snd.nxt) {
-            self.congestion.on_loss(now, self.snd.flight());
+            //= rfc5681#section-3.2 (MUST)
+            // What left beyond the window, while the reordering window was waited for
+            // or for the first duplicates (RFC 3042), is no part of what is reduced.
+            let flight = self.snd.flight().min(self.congestion.window());
+            self.congestion.on_loss(now, flight);
             self.ecn.on_window_reduced(self.snd.nxt);
         }
         //= rfc9937#section-6.1 (MUST)
@@ -220,8 +224,10 @@ impl Connection {
         //= rfc3522#section-3.2 (MUST)
         // The acknowledgment that moves on answers what was sent before the
         // first retransmission.
+        let was_una = self.snd.nxt - ack.flight;
         if ack.progress
-            && let (Some(first), Some(timestamps)) = (recovery.episode.first_resent(), seg.options.timestamps)
+            && let (Some(first), Some(timestamps)) =
+                (recovery.episode.first_resent(was_una), seg.options.timestamps)
             && self.ts.round_trip(now, timestamps.echo).is_some()
         {
             return self.ts.enabled && crate::timestamps::is_older(timestamps.echo, first);

@@ -203,7 +203,7 @@ impl Connection {
         self.ecn.on_sent_again(seq);
         let clock = self.ts.clock(now);
         if self.recovery.phase != Phase::Open {
-            self.recovery.episode.on_resent(seq.distance_to(end), clock);
+            self.recovery.episode.on_resent(seq, seq.distance_to(end), clock);
         }
     }
 

@@ -72,6 +72,10 @@ pub struct Bottleneck {
     line_free: [Instant; 2],
     /// The longest that the queue has been, in bytes.
     pub longest: u64,
+    /// So many in a thousand packets, either way, are held back by up to so long
+    /// behind the line.
+    pub reorder: (u64, Duration),
+    dice: u64,
 }
 
 const HEADERS: u64 = 14 + 20 + 32;
@@ -87,6 +91,8 @@ impl Bottleneck {
             serial: 0,
             line_free: [Instant::ZERO; 2],
             longest: 0,
+            reorder: (0, Duration::ZERO),
+            dice: 1,
         }
     }
 
@@ -230,12 +236,28 @@ impl Bottleneck {
             };
             match arrives {
                 Some(at) => {
+                    let at = at + self.hold();
                     self.serial += 1;
                     self.under_way.insert((at, self.serial), packet);
                 }
                 None => self.flows[n].dropped += 1,
             }
         }
+    }
+
+    /// By how much longer than others the next packet takes.
+    fn hold(&mut self) -> Duration {
+        let (share, longest) = self.reorder;
+        if share == 0 {
+            return Duration::ZERO;
+        }
+        let mut throw = |sides: u64| {
+            let dice = self.dice.wrapping_mul(6_364_136_223_846_793_005);
+            self.dice = dice.wrapping_add(1_442_695_040_888_963_407);
+            (self.dice >> 33) % sides
+        };
+        let held = throw(1000) < share;
+        Duration::from_nanos(if held { 1 + throw(longest.as_nanos()) } else { 0 })
     }
 
     /// When so many bytes come out at the other end, if they find room.
