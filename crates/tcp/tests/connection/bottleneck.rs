@@ -53,6 +53,9 @@ pub struct Flow {
     pub sent: u64,
     /// The next data segment is lost on its way.
     pub lose_next: bool,
+    /// So many of ten thousand data segments are, at random.
+    pub loss: u32,
+    random: u32,
 }
 
 struct Packet {
@@ -129,6 +132,8 @@ impl Bottleneck {
             burst_now: 0,
             sent: 0,
             lose_next: false,
+            loss: 0,
+            random: n + 1,
         });
         self.flows.len() - 1
     }
@@ -338,7 +343,11 @@ impl Flow {
         self.burst_now += len;
         self.burst = self.burst.max(self.burst_now);
         self.sent += 1;
-        !core::mem::take(&mut self.lose_next)
+        // Marsaglia's xorshift.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 17;
+        self.random ^= self.random << 5;
+        !core::mem::take(&mut self.lose_next) && self.random % 10_000 >= self.loss
     }
 }
 

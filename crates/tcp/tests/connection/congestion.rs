@@ -337,3 +337,22 @@ fn four_flows_on_a_path_of_a_hundred_milliseconds_become_fair_in_a_minute_and_a_
         assert!(fair, "{apart} ms apart: {indices:.2?}");
     }
 }
+
+/// Protects from windows given back for nothing: one recovery's retransmissions
+/// are still answered when the next one has begun (RFC 3522 section 3.2).
+#[test]
+fn of_losses_at_random_none_is_called_false() {
+    for kind in [CongestionKind::Cubic, CongestionKind::NewReno] {
+        let mut way = Bottleneck::new(LONG);
+        let config = Config {
+            max_reassembly_chunks: 20_000,
+            ..config(kind)
+        };
+        let flow = way.add(&config, MS(0), FOR_EVER);
+        way.flows[flow].loss = 100;
+        way.run(MS(20_000));
+        let stats = way.stats(flow);
+        assert!(stats.fast_recoveries > 10, "{kind:?}: {stats:?}");
+        assert_eq!(stats.spurious, 0, "{kind:?}: nothing came late");
+    }
+}
