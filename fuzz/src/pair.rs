@@ -60,7 +60,7 @@ struct Setup {
     sack: bool,
     timestamps: bool,
     scaling: bool,
-    new_reno: bool,
+    congestion: u8,
     delayed: bool,
     small: bool,
 }
@@ -114,10 +114,10 @@ impl World {
                 timestamps: setup.timestamps,
                 window_scaling: setup.scaling,
                 delayed_ack: Duration::from_millis(if setup.delayed { 40 } else { 0 }),
-                congestion: if setup.new_reno {
-                    CongestionKind::NewReno
-                } else {
-                    CongestionKind::Cubic
+                congestion: match setup.congestion % 3 {
+                    0 => CongestionKind::Cubic,
+                    1 => CongestionKind::NewReno,
+                    _ => CongestionKind::Bbr,
                 },
                 // However much is lost, nobody gives up.
                 syn_retries: u8::MAX,

@@ -148,6 +148,7 @@ impl Tcp {
             congestion: match self.congestion {
                 CongestionControl::Cubic => CongestionKind::Cubic,
                 CongestionControl::NewReno => CongestionKind::NewReno,
+                CongestionControl::Bbr => CongestionKind::Bbr,
             },
             pacing: self.pacing,
             keepalive: self.keepalive(),

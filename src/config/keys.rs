@@ -184,6 +184,8 @@ words! {
         Cubic = "cubic",
         /// Halved and regained a segment each round trip, RFC 5681.
         NewReno = "newreno",
+        /// By a model of the path, BBRv3 (draft-ietf-ccwg-bbr-06).
+        Bbr = "bbr",
     }
 }
 
@@ -284,9 +286,9 @@ section! {
         nodelay: bool = true, "", Words("true, false");
         /// The congestion window at the start of a connection (RFC 6928). For segments above 1460 bytes it is fewer of them: so many times 1460 bytes, but two at least.
         initial_window: u32 = 10, "segments", Whole(1, 1000);
-        /// How the congestion window grows and falls: `cubic` (RFC 9438) or `newreno` (RFC 5681); both leave the first slow start as HyStart++ says (RFC 9406).
+        /// How the congestion window grows and falls: `cubic` (RFC 9438) or `newreno` (RFC 5681), both of which leave the first slow start as HyStart++ says (RFC 9406), or `bbr` (BBRv3, draft-ietf-ccwg-bbr-06), which measures what the path delivers and paces by itself.
         congestion: CongestionControl = CongestionControl::Cubic, "", OneOf(CongestionControl::WORDS);
-        /// Spread segments over the round trip instead of sending as soon as the window allows. What is due within a millisecond goes together, so on paths shorter than that it changes nothing.
+        /// Spread segments over the round trip instead of sending as soon as the window allows. What is due within a millisecond goes together, so on paths shorter than that it changes nothing. With `congestion = "bbr"` it is always on.
         pacing: bool = false, "", Words("true, false");
         /// The retransmission time-out before the round trip was measured.
         rto_initial_ms: u64 = 1000, "ms", Whole(1, 60_000);

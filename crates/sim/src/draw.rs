@@ -97,6 +97,13 @@ fn tcp(prng: &mut Prng, kind: Kind, receive_buffer: u32, send_buffer: u32) -> Co
     let probes = matches!(kind, Kind::Abort | Kind::Blackhole);
     // Drawn aside, so that what follows stays what each seed knows.
     let mut aside = prng.clone();
+    let congestion = aside.pick(&[CongestionKind::Cubic, CongestionKind::NewReno]);
+    let pacing = aside.chance(0.3);
+    let congestion = if aside.chance(0.3) {
+        CongestionKind::Bbr
+    } else {
+        congestion
+    };
     let mut sizes = prng.clone();
     let mut ceiling = || sizes.pick(&[0, 0, 100_000, 1 << 20]);
     Config {
@@ -110,8 +117,8 @@ fn tcp(prng: &mut Prng, kind: Kind, receive_buffer: u32, send_buffer: u32) -> Co
         sack: prng.chance(0.7),
         nodelay: prng.chance(0.7),
         initial_window: prng.pick(&[1, 2, 4, 10, 10]) as u32,
-        congestion: aside.pick(&[CongestionKind::Cubic, CongestionKind::NewReno]),
-        pacing: aside.chance(0.3),
+        congestion,
+        pacing,
         rto_max: Duration::from_secs(prng.pick(&[5, 60])),
         syn_retries: if kind == Kind::Blackhole { 4 } else { 12 },
         data_retries: if kind == Kind::Blackhole { 8 } else { 30 },

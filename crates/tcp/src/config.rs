@@ -94,7 +94,7 @@ pub struct Config {
     /// The congestion control algorithm. Default CUBIC.
     pub congestion: CongestionKind,
     /// Whether segments are spread over the round trip instead of leaving as soon
-    /// as the window allows. Default false.
+    /// as the window allows; with BBR they always are. Default false.
     pub pacing: bool,
     /// Whether and when a silent peer is probed (RFC 9293 section 3.8.4).
     /// Default off.
@@ -120,7 +120,7 @@ pub struct Config {
 
 impl Config {
     pub(crate) const fn paces(&self) -> bool {
-        self.pacing
+        self.pacing || matches!(self.congestion, CongestionKind::Bbr)
     }
 }
 
@@ -182,6 +182,8 @@ pub enum CongestionKind {
     Cubic,
     /// RFC 5681 with byte counting.
     NewReno,
+    /// BBRv3 (draft-ietf-ccwg-bbr-06), which paces by itself.
+    Bbr,
 }
 
 /// What the way to the peer allows.

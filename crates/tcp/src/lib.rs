@@ -50,6 +50,7 @@ mod stats;
 mod timestamps;
 
 pub use config::{Config, CongestionKind, Path};
+pub use congestion::{BbrState, BbrStats};
 pub use connection::{Challenges, Connection, Disposition, Grant, Plan, Read, ReadError, WriteError};
 pub use cookie::SynCookies;
 pub use ecn::{EcnBytes, EcnMode, EcnPolicy, SynAgain};

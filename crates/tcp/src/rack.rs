@@ -131,8 +131,14 @@ impl Rack {
     //= rfc8985#section-6.2 (MUST)
     // Step 5: lost is what was sent before something that has arrived, and has
     // not come a round trip and the window after it was sent.
-    /// Marks what is lost, and says after what time more may be.
-    pub(crate) fn mark_lost(&self, now: Instant, sent: &mut SentMap, window: Duration) -> Option<Duration> {
+    /// Marks what is lost, which `told` hears of, and says after what time more may be.
+    pub(crate) fn mark_lost(
+        &self,
+        now: Instant,
+        sent: &mut SentMap,
+        window: Duration,
+        mut told: impl FnMut(&Run),
+    ) -> Option<Duration> {
         let mut wait = Duration::ZERO;
         let patience = self.rtt + window;
         sent.mark_lost(|run| {
@@ -141,6 +147,7 @@ impl Rack {
             }
             let due = run.sent_at + patience;
             if due <= now {
+                told(run);
                 return Verdict::Lost;
             }
             wait = wait.max(due.since(now));
@@ -158,10 +165,23 @@ impl Rack {
     //= rfc8985#section-6.3 (MUST)
     // At a time-out the first segment is lost, and what was sent a round trip
     // and the window ago; what left a moment ago may still arrive.
-    pub(crate) fn mark_lost_on_timeout(&self, now: Instant, sent: &mut SentMap, window: Duration, mss: u32) {
+    pub(crate) fn mark_lost_on_timeout(
+        &self,
+        now: Instant,
+        sent: &mut SentMap,
+        window: Duration,
+        mss: u32,
+        mut told: impl FnMut(&Run),
+    ) {
         let patience = self.rtt + window;
-        sent.mark_any_lost(|run| run.sent_at + patience <= now);
-        sent.mark_head_lost(mss);
+        sent.mark_any_lost(|run| {
+            let is_lost = run.sent_at + patience <= now;
+            if is_lost {
+                told(run);
+            }
+            is_lost
+        });
+        sent.mark_head_lost(mss, told);
     }
 
     /// The shortest round trip of late.
@@ -212,19 +232,19 @@ mod tests {
         let window = rack.reordering_window(false, Some(ms(40)));
         assert_eq!(window, ms(10), "a quarter of the round trip");
         assert_eq!(
-            rack.mark_lost(at(1_042), &mut sent, window),
+            rack.mark_lost(at(1_042), &mut sent, window, |_| {}),
             Some(ms(9)),
             "the second one has 9 ms left"
         );
         assert_eq!(sent.lost(), 0, "not yet");
         assert_eq!(
-            rack.mark_lost(at(1_050), &mut sent, window),
+            rack.mark_lost(at(1_050), &mut sent, window, |_| {}),
             Some(ms(1)),
             "the first is"
         );
         assert_eq!(sent.lost(), 100, "the first");
         assert_eq!(
-            rack.mark_lost(at(1_051), &mut sent, window),
+            rack.mark_lost(at(1_051), &mut sent, window, |_| {}),
             None,
             "nothing more can be"
         );

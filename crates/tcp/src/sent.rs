@@ -300,13 +300,14 @@ impl SentMap {
         self.lost += marked;
     }
 
-    /// Marks the first `bytes` lost.
-    pub(crate) fn mark_head_lost(&mut self, bytes: u32) {
+    /// Marks the first `bytes` lost; `told` hears of what was not known to be.
+    pub(crate) fn mark_head_lost(&mut self, bytes: u32, mut told: impl FnMut(&Run)) {
         let Some(una) = self.una() else { return };
         let (first, end) = self.carve(una, una + bytes, MAX_SPLIT, true);
         for index in first..end {
             let run = self.run_mut(index);
             if !run.is_sacked() && !run.is_lost() {
+                told(run);
                 run.marks |= Run::LOST;
                 let (bytes, end) = (run.len(), run.end);
                 self.lost += bytes;

@@ -2,7 +2,7 @@
 
 use crore_base::{Duration, Instant};
 
-use crate::{EcnBytes, EcnMode};
+use crate::{BbrStats, EcnBytes, EcnMode};
 
 /// A snapshot of one connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -80,6 +80,8 @@ pub struct Stats {
     pub min_rtt: Option<Duration>,
     /// Whether data came with a SYN, from either end, and was taken.
     pub syn_data: bool,
+    /// What BBR knows of the path, where it is in use and data was sent.
+    pub bbr: Option<BbrStats>,
     /// Memory pinned by data.
     pub buffered: Buffered,
 }

@@ -118,6 +118,7 @@ fn crore_congestion(name: &str) -> Option<String> {
     let ours = match name {
         "cubic" => "cubic",
         "reno" => "newreno",
+        "bbr" => "bbr",
         _ => return None,
     };
     Some(format!("tcp.congestion={ours}"))
@@ -125,7 +126,7 @@ fn crore_congestion(name: &str) -> Option<String> {
 
 /// Whether Crore has one of its own to compare with Linux's.
 const fn crore_has(congestion: Congestion) -> bool {
-    matches!(congestion, Congestion::Cubic | Congestion::Reno)
+    matches!(congestion, Congestion::Cubic | Congestion::Reno | Congestion::Bbr)
 }
 
 /// How much of Linux's goodput has to be reached in every cell.

@@ -20,6 +20,7 @@ const RETRANSMITS: usize = 2;
 const BACKOFF: usize = 4;
 const OPTIONS: usize = 5;
 const SCALES: usize = 6;
+const APP_LIMITED: usize = 7;
 const RTO: usize = 8;
 const SND_MSS: usize = 16;
 const RCV_MSS: usize = 20;
@@ -37,10 +38,12 @@ const SND_CWND: usize = 80;
 const ADVMSS: usize = 84;
 const REORDERING: usize = 88;
 const TOTAL_RETRANS: usize = 100;
+const PACING_RATE: usize = 104;
 const BYTES_ACKED: usize = 120;
 const BYTES_RECEIVED: usize = 128;
 const NOTSENT_BYTES: usize = 144;
 const MIN_RTT: usize = 148;
+const DELIVERY_RATE: usize = 160;
 const REORD_SEEN: usize = 220;
 const SND_WND: usize = 228;
 const RCV_WND: usize = 232;
@@ -127,6 +130,8 @@ fn fill(out: &mut [u8], stats: &Stats) {
     let longs = [
         (BYTES_ACKED, u64::from(stats.acknowledged)),
         (BYTES_RECEIVED, u64::from(stats.received)),
+        (PACING_RATE, stats.bbr.map_or(0, |bbr| bbr.pacing_rate)),
+        (DELIVERY_RATE, stats.bbr.map_or(0, |bbr| bbr.delivery_rate)),
     ];
     for (at, value) in longs {
         out[at..at + 8].copy_from_slice(&value.to_ne_bytes());
@@ -149,6 +154,7 @@ fn fill(out: &mut [u8], stats: &Stats) {
             theirs << 4 | ours & 15
         };
     }
+    out[APP_LIMITED] = u8::from(stats.bbr.is_some_and(|bbr| bbr.app_limited));
     let options = [
         (stats.timestamps, OPT_TIMESTAMPS),
         (stats.sack, OPT_SACK),

@@ -46,7 +46,7 @@ pub struct Knobs {
     /// or a word: `off`, `passive` (accepted, not offered), `on`, `accurate-passive` and
     /// `accurate` (RFC 9768). Default `passive`.
     pub ecn: EcnKnob,
-    /// The congestion control: `cubic`, `reno` (or `newreno`). Default `cubic`.
+    /// The congestion control: `cubic`, `reno` (or `newreno`), `bbr`. Default `cubic`.
     pub congestion: CongestionName,
     /// How the options of a SYN are ordered: `linux` or `freebsd`. Default `linux`.
     pub syn_option_order: SynOptionOrder,
@@ -179,12 +179,14 @@ pub enum CongestionName {
     /// RFC 5681.
     #[serde(rename = "reno", alias = "newreno")]
     NewReno,
+    /// BBRv3.
+    Bbr,
 }
 
 impl CongestionName {
     /// By the name that Linux has for it.
     pub(super) fn from_linux(name: &[u8]) -> Option<Self> {
-        [Self::Cubic, Self::NewReno]
+        [Self::Cubic, Self::NewReno, Self::Bbr]
             .into_iter()
             .find(|known| known.linux_name().as_bytes() == name)
     }
@@ -194,6 +196,7 @@ impl CongestionName {
         match self {
             Self::Cubic => "cubic",
             Self::NewReno => "reno",
+            Self::Bbr => "bbr",
         }
     }
 
@@ -201,6 +204,7 @@ impl CongestionName {
         match self {
             Self::Cubic => CongestionKind::Cubic,
             Self::NewReno => CongestionKind::NewReno,
+            Self::Bbr => CongestionKind::Bbr,
         }
     }
 }
@@ -430,6 +434,7 @@ mod tests {
             ("cubic", CongestionKind::Cubic),
             ("reno", CongestionKind::NewReno),
             ("newreno", CongestionKind::NewReno),
+            ("bbr", CongestionKind::Bbr),
         ] {
             assert_eq!(
                 tcp(&format!("congestion = \"{name}\"")).congestion,

@@ -1,31 +1,37 @@
 //! How much may be in flight.
 //!
 //! Read first: RFC 5681, RFC 3465 (byte counting), RFC 6928 (initial window).
-//! Then `cubic.rs` (RFC 9438), `new_reno.rs`, `hystart.rs` (RFC 9406), `usage.rs`.
+//! Then `cubic.rs` (RFC 9438), `new_reno.rs`, `hystart.rs` (RFC 9406), `usage.rs`; and
+//! `bbr/mod.rs`, whose window follows from a model of the path and not from its own past.
 //!
 //! The algorithms say how large the window is; which segments are lost and what
 //! is sent again is the business of `recovery.rs`.
 //!
 //! Always true: `mss <= window`, and `2 * mss <= threshold`.
 
+mod bbr;
 mod cubic;
 mod hystart;
 mod new_reno;
 mod usage;
+mod window;
 
 use crore_base::{Duration, Instant, SeqNum};
 
+use self::bbr::Bbr;
+pub use self::bbr::{BbrState, BbrStats};
+pub(crate) use self::bbr::{Delivered, Sent};
 use self::cubic::Cubic;
 use self::hystart::HyStart;
 use self::new_reno::NewReno;
 use self::usage::Usage;
+pub(crate) use self::window::initial_window;
+use self::window::{MAX_WINDOW, Window};
 use crate::config::{Config, CongestionKind};
-
-/// Beyond what the largest scaled window allows, growth has no meaning.
-const MAX_WINDOW: u32 = 1 << 30;
+use crate::sent::Run;
 
 /// The congestion control of one connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Congestion {
     window: Window,
     usage: Usage,
@@ -54,28 +60,20 @@ pub(crate) struct Acked {
     pub(crate) after_timeout: bool,
 }
 
-/// The state that every algorithm has, in bytes.
-#[derive(Clone, Copy, Debug)]
-struct Window {
-    mss: u32,
-    size: u32,
-    /// Below it is slow start; [`MAX_WINDOW`] until it is found.
-    threshold: u32,
-    initial: u32,
-}
-
 /// What a reduction took.
 #[derive(Clone, Copy, Debug)]
 struct Checkpoint {
     size: u32,
     threshold: u32,
-    algorithm: Algorithm,
+    cubic: Option<Cubic>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Algorithm {
     Cubic(Cubic),
     NewReno(NewReno),
+    /// Once the first data is about to leave.
+    Bbr(Option<Box<Bbr>>),
 }
 
 impl Congestion {
@@ -95,6 +93,7 @@ impl Congestion {
             algorithm: match config.congestion {
                 CongestionKind::Cubic => Algorithm::Cubic(Cubic::default()),
                 CongestionKind::NewReno => Algorithm::NewReno(NewReno::default()),
+                CongestionKind::Bbr => Algorithm::Bbr(None),
             },
             checkpoint: None,
         }
@@ -134,7 +133,86 @@ impl Congestion {
             match &mut self.algorithm {
                 Algorithm::Cubic(cubic) => cubic.avoid(&mut self.window, ack),
                 Algorithm::NewReno(reno) => reno.avoid(&mut self.window, ack),
+                Algorithm::Bbr(_) => {}
             }
+        }
+    }
+
+    /// Whether it goes by a model, which has to be told of all that is sent, has
+    /// arrived and is lost; then [`Self::on_delivered`] takes the place of
+    /// [`Self::on_ack`].
+    #[inline]
+    pub(crate) const fn is_model(&self) -> bool {
+        matches!(self.algorithm, Algorithm::Bbr(_))
+    }
+
+    #[inline]
+    fn model(&mut self) -> Option<(&mut Bbr, &mut Window)> {
+        match &mut self.algorithm {
+            Algorithm::Bbr(Some(bbr)) => Some((bbr, &mut self.window)),
+            _ => None,
+        }
+    }
+
+    /// A segment with data was sent.
+    pub(crate) fn on_sent(&mut self, sent: &Sent) {
+        let window = &mut self.window;
+        if let Algorithm::Bbr(bbr) = &mut self.algorithm {
+            bbr.get_or_insert_with(|| Box::new(Bbr::new(sent, window)))
+                .on_sent(window, sent);
+        }
+    }
+
+    /// `run` has arrived; [`Self::on_delivered`] follows when all was looked at.
+    #[inline]
+    pub(crate) fn on_run_delivered(&mut self, now: Instant, run: &Run) {
+        if let Some((bbr, _)) = self.model() {
+            bbr.on_run_delivered(now, run);
+        }
+    }
+
+    /// Without SACK: a duplicate acknowledgment says that a segment of `size` bytes
+    /// has arrived, of the `flight` that is not acknowledged.
+    pub(crate) fn on_duplicate(&mut self, now: Instant, size: u32, flight: u32) {
+        if let Some((bbr, _)) = self.model() {
+            bbr.on_duplicate(now, size, flight);
+        }
+    }
+
+    /// What has arrived of that and is not acknowledged, as far as a model counts it.
+    pub(crate) fn ahead(&self) -> u32 {
+        match &self.algorithm {
+            Algorithm::Bbr(Some(bbr)) => bbr.ahead(),
+            _ => 0,
+        }
+    }
+
+    /// `run` is thought lost.
+    pub(crate) fn on_run_lost(&mut self, now: Instant, run: &Run) {
+        if let Some((bbr, window)) = self.model() {
+            bbr.on_run_lost(now, window, run);
+        }
+    }
+
+    /// An acknowledgment was looked at whole.
+    pub(crate) fn on_delivered(&mut self, delivered: &Delivered) {
+        if let Some((bbr, window)) = self.model() {
+            bbr.on_ack(window, delivered);
+        }
+    }
+
+    /// More could be sent than the application has written; `in_flight` bytes are out.
+    pub(crate) fn on_app_limited(&mut self, in_flight: u32) {
+        if let Some((bbr, _)) = self.model() {
+            bbr.mark_app_limited(in_flight);
+        }
+    }
+
+    /// What the model says of the path.
+    pub(crate) fn model_stats(&self) -> Option<BbrStats> {
+        match &self.algorithm {
+            Algorithm::Bbr(Some(bbr)) => Some(bbr.stats()),
+            _ => None,
         }
     }
 
@@ -158,17 +236,37 @@ impl Congestion {
         match &mut self.algorithm {
             Algorithm::Cubic(cubic) => cubic.on_loss(&mut self.window, flight),
             Algorithm::NewReno(reno) => reno.on_loss(&mut self.window, flight),
+            Algorithm::Bbr(Some(bbr)) => bbr.begin_recovery(&self.window),
+            Algorithm::Bbr(None) => {}
+        }
+    }
+
+    /// A tail loss probe has repaired a loss, and no recovery follows.
+    pub(crate) fn on_probe_loss(&mut self, now: Instant, flight: u32) {
+        match &mut self.algorithm {
+            Algorithm::Bbr(Some(bbr)) => bbr.note_loss(),
+            _ => self.on_loss(now, flight),
+        }
+    }
+
+    /// The losses are repaired, or were none.
+    pub(crate) fn on_repaired(&mut self) {
+        if let Some((bbr, window)) = self.model() {
+            bbr.end_recovery(window);
         }
     }
 
     /// The network marked a segment that would have been lost otherwise. The
     /// caller sees to it that a window is reduced once.
-    pub(crate) fn on_ecn(&mut self, _now: Instant, flight: u32) {
+    pub(crate) fn on_ecn(&mut self, now: Instant, flight: u32) {
         // A mark is never false.
         self.checkpoint = None;
         match &mut self.algorithm {
             Algorithm::Cubic(cubic) => cubic.on_ecn(&mut self.window, flight),
             Algorithm::NewReno(reno) => reno.on_ecn(&mut self.window, flight),
+            Algorithm::Bbr(Some(bbr)) => bbr.on_mark(now, &self.window, flight),
+            // A SYN was marked: of the path nothing else is known.
+            Algorithm::Bbr(None) => self.window.size = (self.window.size / 2).max(self.window.mss),
         }
     }
 
@@ -177,6 +275,9 @@ impl Congestion {
     // so that no burst follows.
     /// Fast recovery without SACK is over; `flight` bytes are out.
     pub(crate) fn on_recovered(&mut self, flight: u32) {
+        if self.is_model() {
+            return;
+        }
         let Window { mss, threshold, .. } = self.window;
         self.window.size = threshold.min(flight.max(mss).saturating_add(mss));
     }
@@ -192,16 +293,31 @@ impl Congestion {
             match &mut self.algorithm {
                 Algorithm::Cubic(cubic) => cubic.on_timeout(&mut self.window, flight),
                 Algorithm::NewReno(reno) => reno.on_loss(&mut self.window, flight),
+                Algorithm::Bbr(Some(bbr)) => bbr.begin_recovery(&self.window),
+                Algorithm::Bbr(None) => {}
             }
         }
         self.window.size = self.window.mss;
         self.stop();
     }
 
+    //= draft-ietf-ccwg-bbr-06#section-5.6.4.4 (TEXT)
+    // Room for one segment beside what is
+    // not taken for lost.
+    /// It is known what the time-out has left in flight.
+    pub(crate) fn on_timeout_judged(&mut self, in_flight: u32) {
+        if self.is_model() {
+            self.window.size = in_flight.saturating_add(self.window.mss).min(MAX_WINDOW);
+        }
+    }
+
     /// The last reduction was right, whatever comes of the loss that it was for:
     /// what was sent before it was marked as well.
-    pub(crate) const fn confirm_reduction(&mut self) {
+    pub(crate) fn confirm_reduction(&mut self) {
         self.checkpoint = None;
+        if let Some((bbr, _)) = self.model() {
+            bbr.confirm();
+        }
     }
 
     //= rfc9438#section-4.9.2 (MAY)
@@ -211,12 +327,17 @@ impl Congestion {
     /// The last reduction was for a loss that was none: what it took is given
     /// back. Says whether it was.
     pub(crate) fn undo(&mut self) -> bool {
+        if let Some((bbr, window)) = self.model() {
+            return bbr.undo(window);
+        }
         let Some(before) = self.checkpoint.take() else {
             return false;
         };
         if before.size >= self.window.size {
             self.window.size = before.size;
-            self.algorithm = before.algorithm;
+            if let (Algorithm::Cubic(cubic), Some(was)) = (&mut self.algorithm, before.cubic) {
+                *cubic = was;
+            }
         }
         self.window.threshold = self.window.threshold.max(before.threshold);
         true
@@ -240,6 +361,10 @@ impl Congestion {
     // was used before the pause.
     /// Nothing was sent for longer than a time-out.
     pub(crate) fn on_idle(&mut self) {
+        // A model lasts.
+        if self.is_model() {
+            return;
+        }
         self.window.threshold = self.threshold_after_idle();
         self.window.size = self.window_after_idle();
         self.checkpoint = None;
@@ -255,7 +380,9 @@ impl Congestion {
         if let Some(segments) = window {
             self.window.size = segments.max(1).saturating_mul(mss);
         }
-        if let Some(segments) = threshold {
+        if let Some(segments) = threshold
+            && !self.is_model()
+        {
             self.window.threshold = segments.max(2).saturating_mul(mss).min(MAX_WINDOW);
         }
     }
@@ -263,6 +390,9 @@ impl Congestion {
     /// The threshold in segments as it is after an idle time, if one was ever
     /// found.
     pub(crate) fn threshold_segments(&self) -> Option<u32> {
+        if self.is_model() {
+            return None;
+        }
         let threshold = self.threshold_after_idle();
         (threshold < MAX_WINDOW).then(|| threshold / self.window.mss.max(1))
     }
@@ -283,6 +413,9 @@ impl Congestion {
     // After an idle time the old window says nothing about the path of today.
     /// What the window is if the connection was idle for a time-out.
     pub(crate) fn window_after_idle(&self) -> u32 {
+        if self.is_model() {
+            return self.window.size;
+        }
         self.window.size.min(self.window.initial)
     }
 
@@ -308,6 +441,9 @@ impl Congestion {
     /// trip is known: faster than they are acknowledged, so that it is still the
     /// window which limits them, and twice as fast where it doubles.
     pub(crate) fn pacing_rate(&self, srtt: Option<Duration>) -> Option<u64> {
+        if let Algorithm::Bbr(Some(bbr)) = &self.algorithm {
+            return Some(bbr.pacing_rate());
+        }
         let tenths = if self.window.is_slow() { 20 } else { 12 };
         let nanos = srtt?.as_nanos().max(1);
         Some(u64::from(self.window.size) * tenths * 100_000_000 / nanos)
@@ -317,7 +453,10 @@ impl Congestion {
         self.checkpoint = Some(Checkpoint {
             size: self.window.size,
             threshold: self.window.threshold,
-            algorithm: self.algorithm,
+            cubic: match self.algorithm {
+                Algorithm::Cubic(cubic) => Some(cubic),
+                _ => None,
+            },
         });
     }
 
@@ -332,46 +471,8 @@ impl Congestion {
         match &mut self.algorithm {
             Algorithm::Cubic(cubic) => cubic.stop(),
             Algorithm::NewReno(reno) => reno.stop(),
+            Algorithm::Bbr(_) => {}
         }
-    }
-}
-
-//= rfc6928#section-2 (SHOULD)
-// Ten segments, but of large ones no more than 14,600 bytes, if those are two;
-// for another number than ten the bytes are in proportion.
-/// The initial window for `segments` of `mss` bytes.
-pub(crate) fn initial_window(mss: u32, segments: u32) -> u32 {
-    let segments = segments.max(1);
-    let most = segments.saturating_mul(1460).max(2 * mss);
-    mss.saturating_mul(segments).min(most).min(MAX_WINDOW)
-}
-
-impl Window {
-    #[inline]
-    const fn is_slow(&self) -> bool {
-        self.size < self.threshold
-    }
-
-    //= rfc5681#section-3.1 (RECOMMENDED)
-    // Grow by what was acknowledged, but within a limit for each ACK, and not
-    // beyond the threshold. The limit is `segments`; one after a time-out, when
-    // an ACK may cover what arrived long before.
-    fn slow_start(&mut self, ack: &Acked, segments: u32, divisor: u32) {
-        let segments = if ack.after_timeout { 1 } else { segments };
-        let limit = self.mss.saturating_mul(segments);
-        let room = self.threshold.saturating_sub(self.size);
-        self.grow((ack.acked.min(limit) / divisor).min(room));
-    }
-
-    fn grow(&mut self, by: u32) {
-        self.size = self.size.saturating_add(by).min(MAX_WINDOW);
-    }
-
-    //= rfc5681#section-3.1 (MUST)
-    // Not less than two segments.
-    fn reduce_to(&mut self, size: u32) {
-        self.threshold = size.clamp(2 * self.mss, MAX_WINDOW);
-        self.size = self.threshold;
     }
 }
 

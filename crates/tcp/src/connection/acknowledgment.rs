@@ -34,6 +34,7 @@ impl Connection {
             // An old acknowledgment says nothing, but its text may be new.
             return None;
         }
+        self.note_app_limited();
         let was_shut = self.snd.wnd == 0;
         let flight = self.snd.flight();
         let window = u32::from(seg.window) << self.snd.scale.shift();
@@ -74,10 +75,15 @@ impl Connection {
     /// `una` moves, where nothing hints at a loss.
     #[inline]
     pub(super) fn on_expected_ack(&mut self, now: Instant, seg: &Segment) {
+        self.note_app_limited();
         let flight = self.snd.flight();
         let mut news = News::default();
         self.take_progress(now, seg, &mut news);
-        self.grow(now, flight, false, &news);
+        if self.congestion.is_model() {
+            self.tell_model_of_news(now, &news);
+        } else {
+            self.grow(now, flight, false, &news);
+        }
         self.guard_after_ack(now, true, None);
         self.wake_writer();
     }
@@ -91,6 +97,7 @@ impl Connection {
         match self.sent.take_lone_burst(ack) {
             Some(run) => {
                 news.add(&run, self.recovery.recover);
+                self.congestion.on_run_delivered(now, &run);
                 self.rack.on_arrival(now, &run, |_| false);
             }
             None => self.take_arrived(now, ack, echo, news),
@@ -112,9 +119,10 @@ impl Connection {
     #[inline(never)]
     fn take_arrived(&mut self, now: Instant, ack: SeqNum, echo: Option<u32>, news: &mut News) {
         let (ts, recover) = (self.ts, self.recovery.recover);
-        let rack = &mut self.rack;
+        let (rack, congestion) = (&mut self.rack, &mut self.congestion);
         self.sent.acknowledge(ack, |run| {
             news.add(run, recover);
+            congestion.on_run_delivered(now, run);
             rack.on_arrival(now, run, |at| echo.is_some_and(|echo| ts.echoes_before(echo, at)));
         });
     }
@@ -170,10 +178,11 @@ impl Connection {
         blocks.sort_unstable_by_key(|block| una.distance_to(block.0));
         let echo = self.echo(seg);
         let (ts, recover) = (self.ts, self.recovery.recover);
-        let rack = &mut self.rack;
+        let (rack, congestion) = (&mut self.rack, &mut self.congestion);
         for &(left, right) in &*blocks {
             self.sent.sack(left, right, |run| {
                 news.add(run, recover);
+                congestion.on_run_delivered(now, run);
                 rack.on_arrival(now, run, |at| echo.is_some_and(|echo| ts.echoes_before(echo, at)));
             });
         }

@@ -64,6 +64,7 @@ impl Connection {
     pub fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
         self.check_writable()?;
         self.fit_send_buffer(data.len());
+        self.note_app_limited();
         let taken = self.snd.write(data);
         self.arm_persist_if_stuck(self.last_activity());
         Ok(taken)
@@ -77,6 +78,7 @@ impl Connection {
     pub fn write_chunk(&mut self, chunk: Chunk) -> Result<usize, WriteError> {
         self.check_writable()?;
         self.fit_send_buffer(chunk.len());
+        self.note_app_limited();
         let taken = self.snd.write_chunk(chunk);
         self.arm_persist_if_stuck(self.last_activity());
         Ok(taken)

@@ -14,6 +14,7 @@ use super::acknowledgment::Arrived;
 use super::{Connection, Timer};
 use crate::EcnMode;
 use crate::recovery::{DUP_THRESH, Frto, News, Phase};
+use crate::sent::Run;
 
 /// How long a peer may hold back the acknowledgment of a lone segment: as long
 /// as the usual systems do at most (TLP.max_ack_delay of RFC 8985).
@@ -41,6 +42,10 @@ impl Connection {
         if ack.progress && self.sent.head().is_some_and(|head| head.is_sacked()) {
             self.on_reneging(now);
         }
+        if ack.duplicate && !self.sack {
+            let (smss, flight) = (self.smss(), self.snd.flight());
+            self.congestion.on_duplicate(now, smss, flight);
+        }
         let was_lost = self.sent.lost();
         let wait = self.mark_lost(now);
         let is_safe = ack.progress && self.sent.lost() == was_lost;
@@ -51,7 +56,7 @@ impl Connection {
                 } else if ack.progress {
                     self.recovery.dup_acks = 0;
                 }
-                if !self.enter_fast_if_lost(now, news) && ack.progress {
+                if !self.enter_fast_if_lost(now, news) && ack.progress && !self.congestion.is_model() {
                     self.grow(now, ack.flight, marked, news);
                 }
             }
@@ -65,21 +70,24 @@ impl Connection {
                 );
                 self.leave_if_repaired(now, news);
             }
-            Phase::Fast => self.on_ack_without_sack(ack),
+            Phase::Fast => self.on_ack_without_sack(now, ack),
             Phase::Loss => {
                 self.step_frto(ack);
                 self.recovery.head_owed &= !ack.progress;
-                if ack.progress {
+                if ack.progress && !self.congestion.is_model() {
                     self.grow(now, ack.flight, marked, news);
                 }
                 self.leave_if_repaired(now, news);
             }
         }
+        if news.bytes > 0 && self.congestion.is_model() {
+            self.tell_model_of_news(now, news);
+        }
         self.guard_after_ack(now, ack.progress || undone, wait);
     }
 
     /// Fast recovery without SACK goes on, or is over.
-    fn on_ack_without_sack(&mut self, ack: &Arrived) {
+    fn on_ack_without_sack(&mut self, now: Instant, ack: &Arrived) {
         let smss = self.smss();
         if !ack.progress {
             //= rfc5681#section-3.2 (MUST)
@@ -92,13 +100,14 @@ impl Connection {
         }
         if self.snd.una.at_or_after(self.recovery.recover) {
             self.congestion.on_recovered(self.snd.flight());
-            self.recovery.leave(self.snd.nxt);
+            self.leave_recovery();
             return;
         }
         //= rfc6582#section-3.2 (SHOULD)
         // A partial acknowledgment shows the next hole: it is filled at once, and
         // the window falls by what was acknowledged, less the one segment that
         // has left.
+        self.tell_model_of_lost_head(now);
         self.recovery.head_owed = true;
         let acked = ack.flight.saturating_sub(self.snd.flight());
         let inflation = self.recovery.inflation.saturating_sub(acked);
@@ -116,7 +125,9 @@ impl Connection {
             return None;
         }
         let window = self.reordering_window();
-        self.rack.mark_lost(now, &mut self.sent, window)
+        let congestion = &mut self.congestion;
+        let told = |run: &Run| congestion.on_run_lost(now, run);
+        self.rack.mark_lost(now, &mut self.sent, window, told)
     }
 
     //= rfc8985#section-6.2 (MUST)
@@ -141,7 +152,9 @@ impl Connection {
         if self.sack {
             // A peer that permits SACK and sends none.
             if third && self.sent.sacked() == 0 && !self.recovery.bars_fast_retransmit(una) {
-                self.sent.mark_head_lost(self.smss());
+                let (smss, congestion) = (self.smss(), &mut self.congestion);
+                self.sent
+                    .mark_head_lost(smss, |run| congestion.on_run_lost(now, run));
             }
             if self.sent.lost() == 0 {
                 return false;
@@ -152,6 +165,10 @@ impl Connection {
         if self.only_a_try_is_lost(now) {
             self.recovery.enter_loss(una, self.snd.nxt, false);
             self.recovery.episode.close();
+            // What a model was told of it was no congestion.
+            if self.congestion.is_model() {
+                self.congestion.undo();
+            }
             return true;
         }
         //= rfc3168#section-6.1.2 (SHOULD)
@@ -174,6 +191,7 @@ impl Connection {
             let (pipe, threshold, smss) = (self.pipe(), self.congestion.threshold(), self.smss());
             self.recovery.prr.on_ack(news.bytes, pipe, threshold, smss, false);
         } else {
+            self.tell_model_of_lost_head(now);
             self.recovery.head_owed = true;
             self.recovery.inflation = DUP_THRESH * self.smss();
         }
@@ -187,7 +205,7 @@ impl Connection {
             return;
         }
         self.rack.on_recovered();
-        self.recovery.leave(self.snd.nxt);
+        self.leave_recovery();
         self.enter_fast_if_lost(now, news);
     }
 
@@ -204,7 +222,7 @@ impl Connection {
         if !probe.again || was_duplicate || seg.ack.after(probe.end) {
             self.recovery.probe = None;
             if probe.again && !was_duplicate {
-                self.congestion.on_loss(now, ack.flight);
+                self.congestion.on_probe_loss(now, ack.flight);
                 self.ecn.on_window_reduced(self.snd.nxt);
             }
         }
@@ -262,8 +280,13 @@ impl Connection {
         self.recovery.episode.close();
         if self.recovery.phase != Phase::Open {
             self.sent.unmark_lost();
-            self.recovery.leave(self.snd.nxt);
+            self.leave_recovery();
         }
+    }
+
+    fn leave_recovery(&mut self) {
+        self.recovery.leave(self.snd.nxt);
+        self.congestion.on_repaired();
     }
 
     //= rfc5682#section-2.1 (SHOULD)
@@ -299,17 +322,34 @@ impl Connection {
         if self.sent.head().is_some_and(|head| head.is_sacked()) {
             self.sent.forget_sacks();
         }
-        if self.sack {
-            let (window, smss) = (self.reordering_window(), self.smss());
-            self.rack.mark_lost_on_timeout(now, &mut self.sent, window, smss);
-        } else {
-            self.sent.mark_any_lost(|_| true);
-        }
+        self.mark_lost_on_timeout(now);
         let again = self.recovery.phase == Phase::Loss && self.retries > 1;
         self.recovery.enter_loss(self.snd.una, self.snd.nxt, again);
         self.recovery.head_owed = true;
         if !again && !self.ts.enabled && self.snd.wnd > 0 {
             self.recovery.frto = Frto::Asked;
+        }
+    }
+
+    fn mark_lost_on_timeout(&mut self, now: Instant) {
+        let (window, smss, is_probe) = (self.reordering_window(), self.smss(), self.snd.wnd == 0);
+        let congestion = &mut self.congestion;
+        let mut told = |run: &Run| {
+            if !is_probe {
+                congestion.on_run_lost(now, run);
+            }
+        };
+        if self.sack {
+            self.rack
+                .mark_lost_on_timeout(now, &mut self.sent, window, smss, told);
+        } else {
+            self.sent.mark_any_lost(|run| {
+                told(run);
+                true
+            });
+        }
+        if self.snd.wnd > 0 {
+            self.congestion.on_timeout_judged(self.pipe());
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Where to look: `segment_arrives.rs` holds RFC 9293 section 3.10.7 in its
 //! order, `header_prediction.rs` the short way for the usual segment, `handshake.rs` the SYN states, `acknowledgment.rs` what an ACK means,
-//! `loss.rs` what it says of losses,
+//! `loss.rs` what it says of losses, `model.rs` what a model of the path is told of it all,
 //! `transmit.rs` how a segment is planned and committed, `pick.rs` which data
 //! goes into it, `timers.rs` what time brings, `patience.rs` how long it is waited for, `app.rs` the application's verbs,
 //! `owed.rs` what is to be paid, `buffers.rs` how much may wait; `ecn.rs` what congestion marks bring about.
@@ -20,6 +20,7 @@ mod fast_open;
 mod handshake;
 mod header_prediction;
 mod loss;
+mod model;
 mod owed;
 mod path;
 mod patience;
@@ -350,6 +351,7 @@ impl Connection {
             reordering_seen: self.rack.reordering_seen,
             min_rtt: self.rack.min_rtt(),
             syn_data: self.syn_data_taken(),
+            bbr: self.congestion.model_stats(),
             buffered: Buffered {
                 send: self.snd.footprint(),
                 receive,

@@ -72,7 +72,7 @@ impl Connection {
             //= rfc9937#section-6.3 (MUST)
             // A segment leaves whole, however little of it is allowed: the rest
             // is taken from the next one's share.
-            Phase::Fast if self.sack => match recovery.prr.budget(self.pipe()) {
+            Phase::Fast if self.sack => match self.recovery_budget() {
                 0 => None,
                 budget => self
                     .pick_lost(room, Why::Lost)
@@ -84,6 +84,18 @@ impl Connection {
                 self.pick_new(window.saturating_sub(self.snd.flight()), room)
             }
             Phase::Loss => self.pick_after_timeout(room),
+        }
+    }
+
+    //= draft-ietf-ccwg-bbr-06#section-5.6.4.4 (TEXT)
+    // A model has answered the losses
+    // already, and its window counts.
+    fn recovery_budget(&self) -> u32 {
+        let pipe = self.pipe();
+        if self.congestion.is_model() {
+            self.congestion.window().saturating_sub(pipe)
+        } else {
+            self.recovery.prr.budget(pipe)
         }
     }
 

@@ -166,6 +166,7 @@ impl Connection {
         }
         self.pacing.on_timeout(now);
         if self.main_deadline().is_some_and(|at| at <= now) {
+            self.note_app_limited();
             match self.timer.kind {
                 Kind::Off => {}
                 Kind::Retransmit => self.on_retransmission_timeout(now),

@@ -166,6 +166,9 @@ impl Connection {
         }
         self.owed.pay(Owed::PROBE);
         if self.pacing.is_on() {
+            if self.congestion.is_model() {
+                self.tell_model_of_sent(now, old_nxt, seq.distance_to(end));
+            }
             let rate = self.congestion.pacing_rate(self.rtt.srtt());
             self.pacing.on_sent(now, seq.distance_to(end), rate);
         }

@@ -392,6 +392,41 @@ fn the_window_starts_anew_and_the_threshold_stays() {
     );
 }
 
+/// A model of the path is forgotten, as a window is: it begins anew from the
+/// initial one (RFC 5681 section 4.1).
+#[test]
+fn with_bbr_a_woken_connection_starts_up_anew() {
+    let config = Rc::new(Config {
+        congestion: crate::CongestionKind::Bbr,
+        ..Config::default()
+    });
+    let mut peer = Peer::established(&config, Instant::from_millis(5), ALL, 0);
+    assert_eq!(peer.conn.stats().bbr, None, "nothing was sent");
+    for _ in 0..8 {
+        while peer.conn.write(&[7; 10_000]).is_ok_and(|taken| taken > 0) {}
+        while peer.conn.stats().send_queued > 0 {
+            peer.settle();
+            peer.wait(Duration::from_millis(40));
+            peer.acknowledge(60_000);
+        }
+    }
+    let before = peer.conn.stats();
+    assert!(before.bbr.is_some_and(|bbr| bbr.bandwidth > 0), "{before:?}");
+    peer.park_and_wake();
+    let woken = peer.conn.stats();
+    assert_eq!(woken.bbr, None, "forgotten");
+    let most = before.cwnd.min(10 * peer.conn.smss());
+    assert!(
+        woken.cwnd <= most,
+        "no more than it was, nor than at first: {}",
+        woken.cwnd
+    );
+    peer.send(1000);
+    let bbr = peer.conn.stats().bbr.expect("data was sent");
+    assert_eq!(bbr.state, crate::BbrState::Startup);
+    assert_eq!(bbr.min_rtt, woken.srtt, "what is kept is of use");
+}
+
 /// Protects a path that could not bear more than a segment from a sudden ten.
 #[test]
 fn a_window_below_the_initial_one_does_not_grow_by_being_parked() {

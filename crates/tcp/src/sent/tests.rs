@@ -150,7 +150,7 @@ fn take(map: &mut SentMap, model: &mut Model, now: Instant, step: &Step) {
             }
         }
         Step::LoseHead(bytes) => {
-            map.mark_head_lost(bytes);
+            map.mark_head_lost(bytes, |_| {});
             for byte in model.flight().iter_mut().take(bytes as usize) {
                 byte.lost |= !byte.sacked;
             }

@@ -37,8 +37,9 @@ pub struct Flow {
     config: Rc<Config>,
     starts: Instant,
     opened: bool,
-    /// How much is yet to be written.
+    /// How much is yet to be written, and whether there is more of it than before.
     to_write: u64,
+    eager: bool,
     pub received: u64,
     /// The same from the receiver to the sender.
     to_write_back: u64,
@@ -68,17 +69,20 @@ struct Packet {
 pub struct Bottleneck {
     pub now: Instant,
     pub flows: Vec<Flow>,
-    way: Way,
+    /// May change while segments are on their way.
+    pub way: Way,
     under_way: BTreeMap<(Instant, u64), Packet>,
     serial: u64,
     /// When the line has sent all that it took, back and forth.
     line_free: [Instant; 2],
-    /// The longest that the queue has been, in bytes.
+    /// The longest that the queue has been, in bytes; the sum of how long each
+    /// segment found it, and how many did.
     pub longest: u64,
     /// So many in a thousand packets, either way, are held back by up to so long
     /// behind the line.
     pub reorder: (u64, Duration),
     dice: u64,
+    found: (u64, u64),
 }
 
 const HEADERS: u64 = 14 + 20 + 32;
@@ -96,6 +100,7 @@ impl Bottleneck {
             longest: 0,
             reorder: (0, Duration::ZERO),
             dice: 1,
+            found: (0, 0),
         }
     }
 
@@ -123,6 +128,7 @@ impl Bottleneck {
             starts,
             opened: false,
             to_write: bytes,
+            eager: false,
             received: 0,
             to_write_back: back,
             received_back: 0,
@@ -176,10 +182,17 @@ impl Bottleneck {
         after.zip(before).map(|(after, before)| after - before).collect()
     }
 
+    /// How long the queue was on average since this was asked last, in bytes.
+    pub fn mean_queue(&mut self) -> u64 {
+        let (sum, count) = core::mem::take(&mut self.found);
+        sum / count.max(1)
+    }
+
     fn next_event(&self) -> Option<Instant> {
         let arrival = self.under_way.first_key_value().map(|(&(at, _), _)| at);
         let timers = self.flows.iter().flat_map(|flow| {
             let start = (!flow.opened).then_some(flow.starts);
+            let start = start.or(flow.eager.then_some(self.now));
             let timers = [Some(&flow.sender), flow.receiver.as_ref()];
             let timers = timers.into_iter().flatten();
             let timers = timers.filter(|_| flow.opened).filter_map(wakes_at);
@@ -275,6 +288,7 @@ impl Bottleneck {
             return None;
         }
         self.longest = self.longest.max(queued);
+        self.found = (self.found.0 + queued, self.found.1 + 1);
         let takes = Duration::from_nanos(bytes * 1_000_000_000 / self.way.rate);
         *line_free = (*line_free).max(self.now) + takes;
         Some(*line_free + self.way.round_trip.div(2))
@@ -309,6 +323,12 @@ impl Flow {
         }
     }
 
+    /// The application has so much more to send.
+    pub fn write(&mut self, bytes: u64) {
+        self.to_write += bytes;
+        self.eager = true;
+    }
+
     /// Whether anything is due.
     fn wake(&mut self, now: Instant) -> bool {
         let mut due = !self.opened && self.starts <= now;
@@ -316,6 +336,7 @@ impl Flow {
         if !self.opened {
             return false;
         }
+        due |= core::mem::take(&mut self.eager);
         for connection in [Some(&mut self.sender), self.receiver.as_mut()]
             .into_iter()
             .flatten()

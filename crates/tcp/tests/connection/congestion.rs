@@ -342,7 +342,11 @@ fn four_flows_on_a_path_of_a_hundred_milliseconds_become_fair_in_a_minute_and_a_
 /// are still answered when the next one has begun (RFC 3522 section 3.2).
 #[test]
 fn of_losses_at_random_none_is_called_false() {
-    for kind in [CongestionKind::Cubic, CongestionKind::NewReno] {
+    for kind in [
+        CongestionKind::Cubic,
+        CongestionKind::NewReno,
+        CongestionKind::Bbr,
+    ] {
         let mut way = Bottleneck::new(LONG);
         let config = Config {
             max_reassembly_chunks: 20_000,

@@ -4,6 +4,7 @@
 
 mod accurate_ecn;
 mod accurate_ecn_option;
+mod bbr;
 mod bottleneck;
 mod buffers;
 mod chaos;

@@ -180,12 +180,12 @@ fn a_false_loss_leaves_the_curve_as_it_was() {
         now += RTT;
         cc.on_ack(&ack(now, cc.window(), RTT));
     }
-    let before = cc;
+    let before = cc.clone();
     cc.on_loss(now, cc.window());
     cc.undo();
     assert_eq!(cc.window(), before.window());
     let next = ack(now + RTT, 50 * MSS, RTT);
-    let (mut one, mut other) = (cc, before);
+    let (mut one, mut other) = (cc.clone(), before.clone());
     one.on_ack(&next);
     other.on_ack(&next);
     assert_eq!(one.window(), other.window(), "it grows on as it would have");
