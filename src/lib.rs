@@ -48,7 +48,7 @@ pub use crore_netbuf::Chunk;
 pub use crore_nic as nic;
 pub use crore_shard::{Mailbox, PeerCounters, Peers, Service, Shard, Spread, Turn, mailbox};
 pub use crore_stack::{
-    CloseReason, ConnId, ConnectError, ConnectOptions, Counters, Event, Keepalive, ListenError,
-    ListenOptions, ListenerId, OptionError, Options, Read, Share, SocketError, Stack, StackConfig,
-    StackMemory, State, Steering, TcpOption,
+    BbrState, BbrStats, Buffered, CloseReason, CongestionKind, ConnId, ConnectError, ConnectOptions,
+    Counters, EcnMode, Event, Keepalive, ListenError, ListenOptions, ListenerId, OptionError, Options, Read,
+    Recovery, Share, SocketError, Stack, StackConfig, StackMemory, State, Stats, Steering, TcpOption,
 };

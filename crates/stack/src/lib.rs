@@ -55,7 +55,10 @@ mod urgent;
 
 pub use config::{ConfigError, CookiePolicy, Share, StackConfig};
 pub use counters::Counters;
-pub use crore_tcp::{CloseReason, Keepalive, Options, Read, State, TcpOption};
+pub use crore_tcp::{
+    BbrState, BbrStats, Buffered, CloseReason, CongestionKind, EcnMode, Keepalive, Options, Read, Recovery,
+    State, Stats, TcpOption,
+};
 pub use crore_wire::Steering;
 pub use event::{ConnectError, Event, ListenError, OptionError, SocketError};
 pub use fast_open::FastOpenPolicy;

@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use crore_base::{FourTuple, Instant, SeqNum};
 use crore_netbuf::Chunk;
-use crore_tcp::{Connection, EcnMode, Read, ReadError, State, WriteError};
+use crore_tcp::{Connection, EcnMode, Read, ReadError, State, Stats, WriteError};
 
 use crate::pool::Active;
 use crate::ports::Candidate;
@@ -463,10 +463,12 @@ impl Stack {
         }
     }
 
-    /// The connection's inner figures: round-trip time, windows,
-    /// retransmissions (those since it was last woken).
-    pub fn stats(&self, conn: ConnId) -> Option<crore_tcp::Stats> {
-        self.peek(conn, Connection::stats)
+    /// What there is to know of a connection: round-trip time, windows, losses, what
+    /// is in use. A parked one is not woken for it.
+    pub fn stats(&self, conn: ConnId) -> Option<Stats> {
+        let mut stats = self.peek(conn, Connection::stats)?;
+        stats.parked = self.slots.by_id(conn)?.kind() == Kind::Parked;
+        Some(stats)
     }
 
     /// What `ask` says of a connection; of a parked one as it would be if woken.

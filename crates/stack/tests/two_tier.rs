@@ -71,6 +71,17 @@ fn an_idle_connection_is_parked_and_goes_on_as_if_it_had_not_been() {
         assert_eq!(world.server.stack.active_connections(), 0, "and parked again");
         let stats = world.server.stack.stats(accepted[0]).expect("it is there");
         assert!(stats.srtt.is_some(), "the round-trip time is kept");
+        assert!(
+            stats.parked && stats.timestamps && stats.sack,
+            "and what was agreed on"
+        );
+        assert_eq!((stats.state, stats.path_mtu), (State::Established, 1500));
+        assert_eq!(stats.congestion.name(), "cubic");
+        assert_eq!(
+            world.server.stack.active_connections(),
+            0,
+            "nobody was woken for that"
+        );
     }
 }
 

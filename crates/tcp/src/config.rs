@@ -186,6 +186,17 @@ pub enum CongestionKind {
     Bbr,
 }
 
+impl CongestionKind {
+    /// Its name, as in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cubic => "cubic",
+            Self::NewReno => "newreno",
+            Self::Bbr => "bbr",
+        }
+    }
+}
+
 /// What the way to the peer allows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Path {

@@ -97,6 +97,11 @@ impl SendSpace {
         self.limit = limit.max(1);
     }
 
+    /// How many bytes the queue may hold.
+    pub(crate) const fn limit(&self) -> u32 {
+        self.limit
+    }
+
     /// From now on the queue may hold `limit` bytes, if that is more than it might.
     pub(crate) fn grow(&mut self, limit: u32) {
         self.limit = self.limit.max(limit);

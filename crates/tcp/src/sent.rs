@@ -368,6 +368,14 @@ impl SentMap {
         self.lost
     }
 
+    /// Bytes that were sent more than once, and are neither SACKed nor lost again.
+    pub(crate) fn resent(&self) -> u32 {
+        let touched = self.touched;
+        let known = self.iter().take_while(|run| run.start.before(touched));
+        let out = known.filter(|run| run.was_sent_again() && !run.is_sacked() && !run.is_lost());
+        out.map(Run::len).sum()
+    }
+
     /// Whether all of it was sent once, and nothing is known of it.
     #[inline]
     pub(crate) fn is_untouched(&self) -> bool {

@@ -2,7 +2,7 @@
 
 /// Where a connection stands (RFC 9293 section 3.3.2). LISTEN is not among
 /// them: a listener is no connection.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum State {
     /// A SYN was sent, or is about to be.
     SynSent,
@@ -23,6 +23,7 @@ pub enum State {
     /// Both have finished; old segments are waited out.
     TimeWait,
     /// No connection any more.
+    #[default]
     Closed,
 }
 

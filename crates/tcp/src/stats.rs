@@ -2,17 +2,26 @@
 
 use crore_base::{Duration, Instant};
 
-use crate::{BbrStats, EcnBytes, EcnMode};
+use crate::{BbrStats, CongestionKind, EcnBytes, EcnMode, State};
 
-/// A snapshot of one connection.
+/// A snapshot of one connection: what Linux' `struct tcp_info` tells, in bytes and
+/// moments. A parked connection gives it without being woken, as it will go on
+/// when it is: what its record does not keep (counts of what happened before, the
+/// shortest round trip, when data went or came last) stands as at a beginning.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
+    /// Where it stands.
+    pub state: State,
+    /// Whether it is put away into its record; only who parks it can know.
+    pub parked: bool,
     /// Smoothed round-trip time; none before the first measurement.
     pub srtt: Option<Duration>,
     /// How much it varies; zero before the first measurement.
     pub rttvar: Duration,
     /// The retransmission time-out as it stands, backed off.
     pub rto: Duration,
+    /// Who says how large the congestion window is.
+    pub congestion: CongestionKind,
     /// Congestion window in bytes.
     pub cwnd: u32,
     /// Slow start threshold in bytes.
@@ -29,6 +38,8 @@ pub struct Stats {
     pub receive_window: u32,
     /// Largest payload that is sent, in bytes, before SACK blocks.
     pub mss: u16,
+    /// Largest segment that this end takes, in bytes without options, as its SYN said.
+    pub receive_mss: u16,
     /// Segments sent again, for whatever reason.
     pub retransmits: u32,
     /// How often the retransmission timer ran out.
@@ -55,6 +66,8 @@ pub struct Stats {
     pub heard_at: Instant,
     /// When data was sent last.
     pub sent_at: Instant,
+    /// When data came last; of a connection without any, when it was made or woken.
+    pub received_at: Instant,
     /// Whether timestamps are in use.
     pub timestamps: bool,
     /// Whether selective acknowledgments are.
@@ -67,21 +80,35 @@ pub struct Stats {
     pub sacked: u32,
     /// Bytes that are taken for lost and were not sent again yet.
     pub lost: u32,
-    /// The largest segment that the path takes, in bytes without options, as far
-    /// as is known.
-    pub path_mss: u16,
+    /// Bytes in flight that were sent more than once.
+    pub resent: u32,
+    /// Bytes of ours that the peer has, as far as it has told, modulo 2^32.
+    pub delivered: u32,
+    /// Reports of something that came twice (RFC 2883).
+    pub duplicates: u32,
+    /// The largest packet that the path takes, in bytes, as far as is known.
+    pub path_mtu: u16,
     /// Tail loss probes sent (RFC 8985).
     pub probes: u32,
     /// Recoveries and time-outs that turned out to be for nothing, and were undone.
     pub spurious: u32,
     /// Whether the path was seen to deliver out of order.
     pub reordering_seen: bool,
+    /// For how long what is late is waited for before it counts as lost (RFC 8985).
+    pub reordering_window: Duration,
+    /// At how many bytes a second data leaves; none where it is not paced, or the
+    /// round trip not known.
+    pub pacing_rate: Option<u64>,
     /// The shortest round trip of late; none before the first measurement.
     pub min_rtt: Option<Duration>,
     /// Whether data came with a SYN, from either end, and was taken.
     pub syn_data: bool,
     /// What BBR knows of the path, where it is in use and data was sent.
     pub bbr: Option<BbrStats>,
+    /// How much may wait to be acknowledged, in bytes.
+    pub send_buffer: u32,
+    /// How much may wait for the reader, in bytes.
+    pub receive_buffer: u32,
     /// Memory pinned by data.
     pub buffered: Buffered,
 }

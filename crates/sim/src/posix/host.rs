@@ -331,7 +331,6 @@ impl Host {
     }
 
     fn on_event(&mut self, event: Event) {
-        let now = self.now;
         match event {
             Event::Opened {
                 conn,
@@ -340,7 +339,6 @@ impl Host {
             Event::Opened { conn, listener: None } => {
                 if let Some(socket) = self.socket_of(conn) {
                     socket.phase = Phase::Connected(conn);
-                    socket.data_at = now;
                     socket.wakes += 1;
                 }
             }
@@ -351,7 +349,6 @@ impl Host {
             }
             Event::Readable { conn } => {
                 if let Some(socket) = self.socket_of(conn) {
-                    socket.data_at = now;
                     socket.wakes += 1;
                 }
             }
@@ -397,7 +394,6 @@ impl Host {
         let mut socket = Socket::new(is_ipv6, options);
         socket.phase = Phase::Connected(conn);
         socket.is_connect_told = true;
-        socket.data_at = self.now;
         socket.local = Some(tuple.local());
         socket.remote = Some(tuple.remote());
         self.stack.set_user(conn, name);

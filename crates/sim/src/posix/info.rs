@@ -27,6 +27,7 @@ const RCV_MSS: usize = 20;
 const UNACKED: usize = 24;
 const SACKED: usize = 28;
 const LOST: usize = 32;
+const RETRANS: usize = 36;
 const LAST_DATA_SENT: usize = 44;
 const LAST_DATA_RECV: usize = 52;
 const LAST_ACK_RECV: usize = 56;
@@ -44,6 +45,9 @@ const BYTES_RECEIVED: usize = 128;
 const NOTSENT_BYTES: usize = 144;
 const MIN_RTT: usize = 148;
 const DELIVERY_RATE: usize = 160;
+const DELIVERED: usize = 192;
+const DELIVERED_CE: usize = 196;
+const DSACK_DUPS: usize = 216;
 const REORD_SEEN: usize = 220;
 const SND_WND: usize = 228;
 const RCV_WND: usize = 232;
@@ -69,7 +73,7 @@ const OPT_ECN_SEEN: u8 = 16;
 const OPT_SYN_DATA: u8 = 32;
 
 /// The structure for a socket, whatever it is.
-pub(super) fn tcp_info(socket: &Socket, stack: &Stack, now: Instant, mtu: u16) -> Vec<u8> {
+pub(super) fn tcp_info(socket: &Socket, stack: &Stack, now: Instant) -> Vec<u8> {
     let mut out = vec![0; TCP_INFO_LEN];
     let state = socket.tcp_state(stack);
     out[STATE] = state as u8;
@@ -77,29 +81,13 @@ pub(super) fn tcp_info(socket: &Socket, stack: &Stack, now: Instant, mtu: u16) -
     if state != TcpState::Close
         && let Some(stats) = stats
     {
-        let headers = headers(socket);
         let since = |at: Instant| u32::try_from(now.since(at).as_millis()).unwrap_or(u32::MAX);
-        put(&mut out, LAST_DATA_RECV, since(socket.data_at));
+        put(&mut out, LAST_DATA_RECV, since(stats.received_at));
         put(&mut out, LAST_DATA_SENT, since(stats.sent_at));
         put(&mut out, LAST_ACK_RECV, since(stats.heard_at));
-        put(&mut out, PMTU, path_mtu(socket, &stats, mtu));
-        put(&mut out, ADVMSS, u32::from(mtu.saturating_sub(headers)));
         fill(&mut out, &stats);
     }
     out
-}
-
-/// The largest packet that the path takes, as far as is known.
-pub(super) fn path_mtu(socket: &Socket, stats: &Stats, mtu: u16) -> u32 {
-    (u32::from(stats.path_mss) + u32::from(headers(socket))).min(u32::from(mtu))
-}
-
-/// Bytes of the IP and the TCP header.
-fn headers(socket: &Socket) -> u16 {
-    match socket.remote {
-        Some(remote) if remote.is_ipv6() => 60,
-        _ => 40,
-    }
 }
 
 fn fill(out: &mut [u8], stats: &Stats) {
@@ -112,6 +100,12 @@ fn fill(out: &mut [u8], stats: &Stats) {
         (UNACKED, stats.in_flight.div_ceil(mss)),
         (SACKED, stats.sacked.div_ceil(mss)),
         (LOST, stats.lost.div_ceil(mss)),
+        (RETRANS, stats.resent.div_ceil(mss)),
+        (PMTU, u32::from(stats.path_mtu)),
+        (ADVMSS, u32::from(stats.receive_mss)),
+        (DELIVERED, stats.delivered.div_ceil(mss)),
+        (DELIVERED_CE, stats.ece_received),
+        (DSACK_DUPS, stats.duplicates),
         (MIN_RTT, stats.min_rtt.map_or(u32::MAX, micros)),
         (REORD_SEEN, u32::from(stats.reordering_seen)),
         (RTT, stats.srtt.map_or(0, micros)),
@@ -130,7 +124,8 @@ fn fill(out: &mut [u8], stats: &Stats) {
     let longs = [
         (BYTES_ACKED, u64::from(stats.acknowledged)),
         (BYTES_RECEIVED, u64::from(stats.received)),
-        (PACING_RATE, stats.bbr.map_or(0, |bbr| bbr.pacing_rate)),
+        // Linux' word for no limit.
+        (PACING_RATE, stats.pacing_rate.unwrap_or(u64::MAX)),
         (DELIVERY_RATE, stats.bbr.map_or(0, |bbr| bbr.delivery_rate)),
     ];
     for (at, value) in longs {

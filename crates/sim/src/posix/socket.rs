@@ -38,8 +38,6 @@ pub(super) struct Socket {
     pub(super) is_connect_told: bool,
     /// The last write said that more would come (`MSG_MORE`).
     pub(super) has_more: bool,
-    /// When data came last, or the connection began.
-    pub(super) data_at: Instant,
     /// How often there was something new: what edges are made of.
     pub(super) wakes: u64,
 }
@@ -120,7 +118,6 @@ impl Socket {
             peer_done: false,
             is_connect_told: false,
             has_more: false,
-            data_at: Instant::ZERO,
             wakes: 0,
         }
     }

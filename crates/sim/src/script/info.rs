@@ -16,6 +16,9 @@ const FIELDS: &[(&str, Place)] = &[
     ("tcpi_snd_mss", (16, 4)),
     ("tcpi_rcv_mss", (20, 4)),
     ("tcpi_unacked", (24, 4)),
+    ("tcpi_sacked", (28, 4)),
+    ("tcpi_lost", (32, 4)),
+    ("tcpi_retrans", (36, 4)),
     ("tcpi_last_data_sent", (44, 4)),
     ("tcpi_last_data_recv", (52, 4)),
     ("tcpi_last_ack_recv", (56, 4)),
@@ -29,6 +32,11 @@ const FIELDS: &[(&str, Place)] = &[
     ("tcpi_bytes_acked", (120, 8)),
     ("tcpi_bytes_received", (128, 8)),
     ("tcpi_notsent_bytes", (144, 4)),
+    ("tcpi_min_rtt", (148, 4)),
+    ("tcpi_delivered", (192, 4)),
+    ("tcpi_delivered_ce", (196, 4)),
+    ("tcpi_dsack_dups", (216, 4)),
+    ("tcpi_reord_seen", (220, 4)),
     ("tcpi_snd_wnd", (228, 4)),
     ("tcpi_rcv_wnd", (232, 4)),
     ("tcpi_total_rto", (240, 2)),
@@ -66,7 +74,7 @@ mod tests {
         assert_eq!(read("tcpi_rto"), Some(4_000_000_000));
         assert_eq!(read("tcpi_bytes_acked"), Some(1 << 40));
         assert_eq!(read("tcpi_total_rto"), Some(60_000));
-        assert_eq!(read("tcpi_reord_seen"), None, "nobody fills it in");
+        assert_eq!(read("tcpi_busy_time"), None, "nobody fills it in");
         assert_eq!(value(None, "tcpi_rto"), None, "there is no connection");
         assert_eq!(value(None, "TCP_CA_Loss"), Some(4), "a number with a name");
     }

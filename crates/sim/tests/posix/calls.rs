@@ -376,6 +376,12 @@ fn tcp_info_says_what_was_agreed_on_and_what_has_passed() {
         "bytes acknowledged, and received"
     );
     assert_eq!(word(&then, 16), 1460, "the segment size");
+    assert_eq!(
+        (word(&then, 60), word(&then, 84)),
+        (1500, 1460),
+        "the path's, and ours"
+    );
+    assert_eq!(long(104), u64::MAX, "nothing is paced");
 }
 
 /// What the IP header says, of both families, from the SYN-ACK on.
@@ -529,6 +535,11 @@ fn tcp_info_tells_of_losses_and_their_repair() {
         (word(24), word(28), word(32)),
         (10, 7, 0),
         "in flight, reported, lost and not sent again"
+    );
+    assert_eq!(
+        (word(36), word(192), word(216)),
+        (1, 7, 0),
+        "sent again, delivered, came twice"
     );
     assert_eq!(word(100), 1, "sent again");
     assert!((99_000..=101_000).contains(&word(148)), "the shortest round trip");

@@ -195,6 +195,7 @@ impl Connection {
         if !left.before(right) || left.before(oldest) || right.after(self.snd.nxt) {
             return false;
         }
+        self.counts.duplicates = self.counts.duplicates.saturating_add(1);
         if self
             .recovery
             .probe

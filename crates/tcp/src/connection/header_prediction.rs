@@ -63,6 +63,7 @@ impl Connection {
         }
         if !text.is_empty() {
             self.rcv.deliver(text);
+            self.received_at = now;
             self.fit_receive_buffer(now, seg);
             self.events.add(PendingEvents::READABLE);
             self.owed.add_data_ack(now, self.config.delayed_ack);

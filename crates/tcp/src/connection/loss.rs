@@ -186,7 +186,7 @@ impl Connection {
         // what this acknowledgment reports does.
         let flight = self.snd.flight() - self.sent.sacked() + news.bytes;
         self.recovery.enter_fast(una, self.snd.nxt, flight);
-        self.counts.fast_recoveries += 1;
+        self.counts.fast_recoveries = self.counts.fast_recoveries.saturating_add(1);
         if self.sack {
             let (pipe, threshold, smss) = (self.pipe(), self.congestion.threshold(), self.smss());
             self.recovery.prr.on_ack(news.bytes, pipe, threshold, smss, false);

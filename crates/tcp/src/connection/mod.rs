@@ -26,13 +26,14 @@ mod path;
 mod patience;
 mod pick;
 mod segment_arrives;
+mod stats;
 mod timers;
 mod transmit;
 mod urgent;
 
 use std::rc::Rc;
 
-use crore_base::{DropReason, Duration, Instant, SeqNum};
+use crore_base::{DropReason, Instant, SeqNum};
 
 use crate::congestion::Congestion;
 use crate::ecn::EcnState;
@@ -46,7 +47,7 @@ use crate::rtt::RttEstimator;
 use crate::send::SendSpace;
 use crate::sent::SentMap;
 use crate::timestamps::TimestampState;
-use crate::{Buffered, CloseReason, Config, EcnMode, Event, Path, Recovery, State, Stats, Unreachable};
+use crate::{CloseReason, Config, EcnMode, Event, Path, State, Unreachable};
 
 pub use app::{Read, ReadError, WriteError};
 use fast_open::FastOpen;
@@ -100,6 +101,8 @@ pub struct Connection {
     heard_at: Instant,
     /// When data was sent last.
     sent_at: Instant,
+    /// When data came last.
+    received_at: Instant,
     pub(crate) snd: SendSpace,
     pub(crate) rcv: ReceiveSpace,
     pub(crate) ts: TimestampState,
@@ -120,15 +123,16 @@ pub struct Connection {
     pub(crate) config: Rc<Config>,
 }
 
-/// What [`Stats`] reports of the past.
+/// What [`crate::Stats`] reports of the past: what is seldom in few bytes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     retransmits: u32,
-    timeouts: u32,
-    fast_recoveries: u32,
-    keepalives: u32,
-    probes: u32,
-    spurious: u32,
+    timeouts: u16,
+    fast_recoveries: u16,
+    keepalives: u16,
+    probes: u16,
+    spurious: u16,
+    duplicates: u16,
 }
 
 /// What became of a segment.
@@ -204,6 +208,7 @@ impl Connection {
             rto_at: now,
             heard_at: now,
             sent_at: now,
+            received_at: now,
             snd,
             rcv,
             ts: TimestampState::new(ts_offset),
@@ -303,61 +308,6 @@ impl Connection {
     /// It had sent these before it was parked.
     pub const fn resume_challenges(&mut self, sent: Challenges) {
         self.owed.resume_challenges(sent);
-    }
-
-    /// A snapshot of what the connection knows and holds.
-    pub fn stats(&self) -> Stats {
-        let (receive, reassembly) = self.rcv.footprint();
-        Stats {
-            srtt: self.rtt.srtt(),
-            rttvar: self.rtt.measured().map_or(Duration::ZERO, |(_, rttvar)| rttvar),
-            rto: self.rtt.rto(),
-            cwnd: self.congestion.window(),
-            ssthresh: self.congestion.threshold(),
-            in_flight: self.snd.flight(),
-            send_queued: self.snd.queued(),
-            unsent: self.snd.unsent_data(),
-            send_window: self.snd.wnd,
-            receive_window: self.rcv.window(),
-            mss: self.smss() as u16,
-            retransmits: self.counts.retransmits,
-            timeouts: self.counts.timeouts,
-            fast_recoveries: self.counts.fast_recoveries,
-            keepalives: self.counts.keepalives,
-            ecn: self.ecn.mode(),
-            ce_received: self.ecn.ce_received,
-            ece_received: self.ecn.ece_received,
-            ecn_bytes: self.ecn.bytes_told(),
-            retries: self.retries,
-            received: self.rcv.received(),
-            acknowledged: self.snd.acknowledged(),
-            heard_at: self.heard_at,
-            sent_at: self.sent_at,
-            timestamps: self.ts.enabled,
-            sack: self.sack,
-            scales: self
-                .scaling
-                .then(|| (self.snd.scale.shift(), self.rcv.scale.shift())),
-            recovery: match self.recovery.phase {
-                Phase::Open => Recovery::None,
-                Phase::Fast => Recovery::Fast,
-                Phase::Loss => Recovery::Loss,
-            },
-            sacked: self.sent.sacked(),
-            lost: self.sent.lost(),
-            path_mss: self.path.send_mss,
-            probes: self.counts.probes,
-            spurious: self.counts.spurious,
-            reordering_seen: self.rack.reordering_seen,
-            min_rtt: self.rack.min_rtt(),
-            syn_data: self.syn_data_taken(),
-            bbr: self.congestion.model_stats(),
-            buffered: Buffered {
-                send: self.snd.footprint(),
-                receive,
-                reassembly,
-            },
-        }
     }
 
     /// Asserts what is always true. For tests and simulations: it costs more

@@ -261,6 +261,9 @@ impl Connection {
             self.owed.add(Owed::STRAY_RESET);
             return Some(DropReason::DataAfterClose);
         }
+        if !payload.is_empty() {
+            self.received_at = now;
+        }
         let limit = self.reassembly_limit();
         let received = self.rcv.accept(seq, payload, fin, limit);
         if received.readable {

@@ -21,6 +21,11 @@ impl ReceiveSpace {
         }
     }
 
+    /// How many bytes may wait for the reader from now on.
+    pub(crate) const fn limit(&self) -> u32 {
+        self.buffer
+    }
+
     /// The most that may wait for the reader.
     pub(crate) const fn most(&self) -> u32 {
         self.most

@@ -21,6 +21,7 @@ mod pair;
 mod path;
 mod patience;
 mod states;
+mod stats;
 
 mod transfers;
 mod urgent;

@@ -94,7 +94,6 @@ impl Host {
     }
 
     fn get_number(&mut self, id: SocketId, level: i32, name: i32) -> Result<i32, Errno> {
-        let mtu = self.knobs.mtu;
         let stats = self.conn_of(id).and_then(|conn| self.stack.stats(conn));
         let live_mss = stats.map(|stats| i32::from(stats.mss));
         let socket = self.sockets.get_mut(&id).ok_or(Errno(libc::EBADF))?;
@@ -141,8 +140,7 @@ impl Host {
                 clamp => clamp as i32,
             },
             (libc::IPPROTO_IP, libc::IP_MTU) | (libc::IPPROTO_IPV6, libc::IPV6_MTU) => {
-                let stats = stats.ok_or(Errno(libc::ENOTCONN))?;
-                info::path_mtu(socket, &stats, mtu) as i32
+                i32::from(stats.ok_or(Errno(libc::ENOTCONN))?.path_mtu)
             }
             (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) => i32::from(options.v6_only),
             (libc::IPPROTO_TCP, libc::TCP_INQ) => i32::from(options.inq),
@@ -306,7 +304,7 @@ impl Host {
 
     fn info(&self, id: SocketId) -> Result<Vec<u8>, Errno> {
         let socket = self.sockets.get(&id).ok_or(Errno(libc::EBADF))?;
-        Ok(info::tcp_info(socket, &self.stack, self.now, self.knobs.mtu))
+        Ok(info::tcp_info(socket, &self.stack, self.now))
     }
 
     pub(super) fn fcntl(&mut self, fd: Fd, command: i32, argument: i64) -> Answer {

@@ -188,8 +188,8 @@ fn what_cannot_be_judged_does_not_pass() {
             "the call sendfile is not known here",
         ),
         (
-            "+0 %{ assert tcpi_reord_seen == 0 }%",
-            "nobody here knows tcpi_reord_seen",
+            "+0 %{ assert tcpi_busy_time == 0 }%",
+            "nobody here knows tcpi_busy_time",
         ),
         ("+0 %{ import os }%", "is more than an assertion"),
     ] {
