@@ -9,7 +9,7 @@ use serde::Serialize;
 
 mod features;
 
-use features::Features;
+use features::{Features, Opened};
 
 use crate::failure::Failure;
 use crate::summary::print_json;
@@ -111,7 +111,7 @@ fn rows_of_machine() -> Result<Vec<PortRow>, Failure> {
     Ok(eal
         .ports()
         .iter()
-        .map(|info| PortRow::new(info, Features::of(info, None, false)))
+        .map(|info| PortRow::new(info, Features::of(info, None)))
         .collect())
 }
 
@@ -120,7 +120,7 @@ fn rows_of_wire(config: &Config) -> Result<Vec<PortRow>, Failure> {
     let asked = wire::port_config(config, wire::mtu(config));
     let row = |port: &Port| {
         let info = port.info()?;
-        let features = Features::of(&info, Some((&asked, port)), asked.scatters(port.pool()));
+        let features = Features::of(&info, Some(&Opened { config, asked, port }));
         let mut row = PortRow::new(&info, features);
         row.rss = port.rss().map(|rss| RssRow {
             queues: config.queues(),

@@ -100,6 +100,12 @@ pub(crate) struct Summary {
     /// Datagrams put together from fragments, and how often a router was believed that
     /// the path bears less than was thought.
     reassembled: u64,
+    /// Segments that were taken in together with the one before them.
+    merged: u64,
+    /// Segments that were planned together with the one before them.
+    cut: u64,
+    /// Segments that the NIC has cut out of larger ones.
+    cut_by_nic: u64,
     path_mtu_learnt: u64,
     tx_dry: u64,
     drops: BTreeMap<&'static str, u64>,
@@ -187,6 +193,9 @@ impl Summary {
             ce_in: counters.ce_in,
             ece_in: counters.ece_in,
             reassembled: counters.reassembled,
+            merged: counters.merged,
+            cut: counters.cut,
+            cut_by_nic: counters.cut_by_nic,
             path_mtu_learnt: counters.path_mtu_learnt,
             tx_dry: counters.tx_dry,
             drops: named(&counters.drops),

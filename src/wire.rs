@@ -206,6 +206,7 @@ fn describe(config: &Config) -> Wire {
             path: socket(),
             queues,
             client: wire.reverse,
+            tso: wire.tso && wire.offload,
         },
         WireKind::VirtioUser => Wire::VirtioUser {
             path: socket(),
@@ -244,7 +245,10 @@ pub(crate) fn port_config(config: &Config, mtu: u16) -> PortConfig {
         queues: config.queues(),
         rx_descriptors: config.wire.rx_descriptors,
         tx_descriptors: config.wire.tx_descriptors,
-        offloads: if offload { Offloads::ALL } else { Offloads::NONE },
+        offloads: Offloads {
+            tso: offload && config.wire.tso,
+            ..if offload { Offloads::ALL } else { Offloads::NONE }
+        },
         ..PortConfig::default()
     }
 }

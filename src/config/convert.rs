@@ -74,6 +74,8 @@ impl Config {
                 FastOpen::Both => FastOpenPolicy::Both,
             },
             fast_open_queue: stack.fast_open_queue,
+            gro: self.wire.gro,
+            gso: self.wire.gso,
             fast_open_keys: self.tcp.fast_open_keys().unwrap_or_default(),
             fast_open_secret: None,
             max_neighbors: stack.max_neighbors,

@@ -228,6 +228,12 @@ section! {
         buffers: u32 = 16_383, "packets", Whole(1023, 4_194_303);
         /// Let the NIC make and check checksums where it can.
         offload: bool = true, "", Words("true, false");
+        /// Let the NIC cut large TCP segments into those of the MTU where it can (TSO). A `vhost` wire offers that to its other end. Not without `offload`.
+        tso: bool = true, "", Words("true, false");
+        /// Take in at once what comes of a flow in one burst (generic receive offload, in software).
+        gro: bool = true, "", Words("true, false");
+        /// Plan full segments that may leave at once together, and cut them apart as they are written (generic segmentation offload, in software).
+        gso: bool = true, "", Words("true, false");
     }
 }
 

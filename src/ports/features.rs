@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crore::config::Config;
 use crore_dpdk::{Offloads, Port, PortConfig, PortInfo};
 use serde::Serialize;
 
@@ -12,10 +13,19 @@ pub(super) struct Features {
     tx_ipv4_checksum: Feature,
     tx_tcp_checksum: Feature,
     tso: Feature,
+    gso: Feature,
+    gro: Feature,
     rss: Feature,
     queues: Feature,
     scatter: Feature,
     mtu: Feature,
+}
+
+/// A port that is open.
+pub(super) struct Opened<'a> {
+    pub(super) config: &'a Config,
+    pub(super) asked: PortConfig,
+    pub(super) port: &'a Port,
 }
 
 /// One of them. Where the port was not opened, nothing was asked and nothing got.
@@ -41,15 +51,21 @@ enum Amount {
 
 const NOT_ASKED: &str = "not asked for: wire.offload, or [faults]";
 const IMITATED: &str = "the driver imitates it at a cost that the stack's own does not have";
-const OWN_SEGMENTS: &str = "the stack makes each segment itself";
+const NOT_ASKED_TSO: &str = "not asked for: wire.offload, wire.tso, or [faults]";
+const BY_PORT: &str = "the port cuts segments: TSO";
+const NOT_ASKED_GSO: &str = "not asked for: wire.gso";
+const NOT_ASKED_GRO: &str = "not asked for: wire.gro";
 const ONE_QUEUE: &str = "one queue: nothing to divide";
 const DIVIDED_ELSEWHERE: &str = "who sends divides the flows; what comes to the wrong shard is handed on";
 const WHOLE: &str = "each buffer holds a whole frame";
 const SMALL_INTERFACE: &str = "the kernel's interface has no more";
 
 impl Features {
-    /// Of a port that was opened with `asked`, or was not.
-    pub(super) fn of(info: &PortInfo, opened: Option<(&PortConfig, &Port)>, scatters: bool) -> Self {
+    /// Of a port that was opened, or was not.
+    pub(super) fn of(info: &PortInfo, opened: Option<&Opened<'_>>) -> Self {
+        let wire = opened.map(|opened| &opened.config.wire);
+        let scatters = opened.is_some_and(|opened| opened.asked.scatters(opened.port.pool()));
+        let opened = opened.map(|opened| (&opened.asked, opened.port));
         let can = info.offloads();
         let checksum = |of: fn(&Offloads) -> bool| {
             let told = opened.map(|(asked, port)| (of(&asked.offloads), of(&port.offloads())));
@@ -60,13 +76,26 @@ impl Features {
                 _ => feature,
             }
         };
+        let told_tso = opened.map(|(asked, port)| (asked.offloads.tso, port.offloads().tso));
+        let tso = Feature::new(can.tso, told_tso);
+        // Of the stack's own making, wherever the port has nothing better.
+        let cuts = told_tso.is_some_and(|(_, got)| got);
+        let gso = wire.map(|wire| (wire.gso, wire.gso && !cuts));
         let rss = opened.map(|(asked, port)| (asked.queues > 1, port.rss().is_some()));
         let mtu = opened.map(|(asked, port)| (asked.mtu, port.mtu()));
         Self {
             rx_checksum: checksum(|offloads| offloads.rx_checksum),
             tx_ipv4_checksum: checksum(|offloads| offloads.tx_ipv4_checksum),
             tx_tcp_checksum: checksum(|offloads| offloads.tx_tcp_checksum),
-            tso: Feature::new(info.tso(), opened.map(|_| (false, false))).because(OWN_SEGMENTS),
+            tso: match told_tso {
+                Some((true, false)) if info.imitates_offloads() => tso.because(IMITATED),
+                _ => tso.because(NOT_ASKED_TSO),
+            },
+            gso: Feature::new(true, gso).because(match gso {
+                Some((true, _)) => BY_PORT,
+                _ => NOT_ASKED_GSO,
+            }),
+            gro: Feature::new(true, wire.map(|wire| (wire.gro, wire.gro))).because(NOT_ASKED_GRO),
             rss: Feature::new(info.rss(), rss).because(match rss {
                 Some((true, _)) => DIVIDED_ELSEWHERE,
                 _ => ONE_QUEUE,
@@ -91,6 +120,8 @@ impl Features {
             tx_ipv4_checksum,
             tx_tcp_checksum,
             tso,
+            gso,
+            gro,
             rss,
             queues,
             scatter,
@@ -101,6 +132,8 @@ impl Features {
             ("send IPv4 checksum", tx_ipv4_checksum),
             ("send TCP checksum", tx_tcp_checksum),
             ("TSO", tso),
+            ("GSO, in software", gso),
+            ("GRO, in software", gro),
             ("RSS", rss),
             ("queues", queues),
             ("scatter", scatter),

@@ -117,7 +117,11 @@ fn curl_fetches_a_large_file_unchanged(wire: Wire) {
     for address in [STACK_V4, STACK_V6] {
         download.fetch(&world, address);
     }
-    program.stop();
+    let summary = program.stop();
+    assert!(
+        summary.number("/cut") > 100,
+        "segments were planned together: {summary:?}"
+    );
 }
 
 fn discard_takes_a_large_stream(wire: Wire) {
@@ -132,6 +136,10 @@ fn discard_takes_a_large_stream(wire: Wire) {
         summary.number("/bytes_in"),
         wanted,
         "bytes that the service was handed"
+    );
+    assert!(
+        summary.number("/merged") > 100,
+        "segments of a burst were taken in together: {summary:?}"
     );
 }
 

@@ -33,6 +33,14 @@ const IN_JUMBO_FRAMES: Questions = Questions {
     net: "mtu = 9000\n",
 };
 
+/// Long answers in ordinary frames.
+const LONG: Questions = Questions {
+    count: 2000,
+    connections: 8,
+    bytes: 200_000,
+    net: "",
+};
+
 /// The configuration of one end; `wire` is TOML.
 fn config(folder: &Path, name: &str, wire: &str, net: &str, core: u32) -> std::path::PathBuf {
     let path = folder.join(name).with_extension("toml");
@@ -118,6 +126,24 @@ fn a_million_requests_over_memif() {
 #[test]
 fn a_million_requests_over_vhost_and_virtio_user() {
     or_skip!(ask(&A_MILLION, VHOST, VIRTIO_USER));
+}
+
+/// virtio hands large segments on whole: the answers of a server behind virtio_user
+/// leave so, and its client puts up with segments larger than any frame.
+#[test]
+fn large_segments_over_virtio_user_are_left_to_the_port() {
+    let reversed = |wire: &str| format!("{wire}reverse = true\n");
+    let summary = or_skip!(ask(&LONG, &reversed(VIRTIO_USER), &reversed(VHOST)));
+    assert!(
+        summary.number("/cut_by_nic") > LONG.count * LONG.bytes / 1448 / 2,
+        "most segments were: {summary:?}"
+    );
+    let summary = or_skip!(ask(&LONG, VHOST, VIRTIO_USER));
+    assert_eq!(
+        summary.number("/cut_by_nic"),
+        0,
+        "a vhost port can't: {summary:?}"
+    );
 }
 
 #[test]

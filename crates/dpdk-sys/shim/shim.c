@@ -64,20 +64,13 @@ crore_retain(struct rte_mbuf *mbuf)
 	rte_mbuf_refcnt_update(mbuf, 1);
 }
 
-uint32_t
-crore_copy_out(const struct rte_mbuf *mbuf, uint8_t *out, uint32_t len)
+void
+crore_append(struct rte_mbuf *head, struct rte_mbuf *last, struct rte_mbuf *next, uint16_t len)
 {
-	uint32_t done = 0;
-
-	for (; mbuf != NULL && done < len; mbuf = mbuf->next) {
-		uint32_t part = mbuf->data_len;
-
-		if (part > len - done)
-			part = len - done;
-		memcpy(out + done, rte_pktmbuf_mtod(mbuf, const uint8_t *), part);
-		done += part;
-	}
-	return done;
+	next->data_len = len;
+	last->next = next;
+	head->nb_segs++;
+	head->pkt_len += len;
 }
 
 unsigned int

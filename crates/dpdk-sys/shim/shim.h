@@ -26,6 +26,7 @@
 enum crore_mbuf_layout {
 	CRORE_MBUF_BUF_ADDR = offsetof(struct rte_mbuf, buf_addr),
 	CRORE_MBUF_DATA_OFF = offsetof(struct rte_mbuf, data_off),
+	CRORE_MBUF_NEXT = offsetof(struct rte_mbuf, next),
 	CRORE_MBUF_NB_SEGS = offsetof(struct rte_mbuf, nb_segs),
 	CRORE_MBUF_REFCNT = offsetof(struct rte_mbuf, refcnt),
 	CRORE_MBUF_OL_FLAGS = offsetof(struct rte_mbuf, ol_flags),
@@ -36,6 +37,8 @@ enum crore_mbuf_layout {
 	CRORE_MBUF_HEADROOM = RTE_PKTMBUF_HEADROOM,
 	CRORE_MBUF_L3_LEN_SHIFT = RTE_MBUF_L2_LEN_BITS,
 	CRORE_MBUF_L4_LEN_SHIFT = RTE_MBUF_L2_LEN_BITS + RTE_MBUF_L3_LEN_BITS,
+	CRORE_MBUF_SEGMENT_LEN_SHIFT = RTE_MBUF_L2_LEN_BITS + RTE_MBUF_L3_LEN_BITS +
+		RTE_MBUF_L4_LEN_BITS,
 };
 
 /* 64-bit masks, which bindgen would not evaluate from macros with casts. */
@@ -49,6 +52,7 @@ static const uint64_t CRORE_TX_IPV4 = RTE_MBUF_F_TX_IPV4;
 static const uint64_t CRORE_TX_IPV6 = RTE_MBUF_F_TX_IPV6;
 static const uint64_t CRORE_TX_IP_CKSUM = RTE_MBUF_F_TX_IP_CKSUM;
 static const uint64_t CRORE_TX_TCP_CKSUM = RTE_MBUF_F_TX_TCP_CKSUM;
+static const uint64_t CRORE_TX_TCP_SEG = RTE_MBUF_F_TX_TCP_SEG;
 static const uint64_t CRORE_RX_OFFLOAD_IPV4_CKSUM = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
 static const uint64_t CRORE_RX_OFFLOAD_TCP_CKSUM = RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
 static const uint64_t CRORE_RX_OFFLOAD_UDP_CKSUM = RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
@@ -82,8 +86,8 @@ int crore_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsigned
 void crore_free(struct rte_mbuf *mbuf);
 /* Adds one reference to a single-segment mbuf; aborts at 65,535 of them. */
 void crore_retain(struct rte_mbuf *mbuf);
-/* Copies the first len bytes of a chain of segments; returns how many there were. */
-uint32_t crore_copy_out(const struct rte_mbuf *mbuf, uint8_t *out, uint32_t len);
+/* Hangs next, fresh, with len bytes of data, behind last, the last segment of head. */
+void crore_append(struct rte_mbuf *head, struct rte_mbuf *last, struct rte_mbuf *next, uint16_t len);
 /* Takes everything out of a ring of mbufs and frees it; returns how many. */
 unsigned int crore_ring_drain(struct rte_ring *ring);
 /* The calling thread's rte_errno. */

@@ -83,12 +83,16 @@ impl PortInfo {
             rx_checksum: self.receives_with(dpdk_sys::CRORE_RX_OFFLOAD_TCP_CKSUM),
             tx_ipv4_checksum: self.sends_with(dpdk_sys::CRORE_TX_OFFLOAD_IPV4_CKSUM),
             tx_tcp_checksum: self.sends_with(dpdk_sys::CRORE_TX_OFFLOAD_TCP_CKSUM),
+            tso: self.tso(),
         }
     }
 
-    /// Whether it cuts large segments into those of an MTU.
+    /// Whether it cuts large segments, which lie in several buffers, into those of an
+    /// MTU.
     pub fn tso(&self) -> bool {
         self.sends_with(dpdk_sys::CRORE_TX_OFFLOAD_TCP_TSO)
+            && self.sends_with(dpdk_sys::CRORE_TX_OFFLOAD_TCP_CKSUM)
+            && self.sends_with(dpdk_sys::CRORE_TX_OFFLOAD_MULTI_SEGS)
     }
 
     /// Whether it spreads a frame over several buffers that are too small for it.

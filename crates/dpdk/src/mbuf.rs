@@ -63,6 +63,34 @@ pub(crate) unsafe fn finish(mbuf: NonNull<rte_mbuf>, len: u16, ol_flags: u64, tx
     }
 }
 
+/// Hangs `next` behind `last`, the last segment of the frame that begins with
+/// `head`, as `len` bytes more of it.
+///
+/// # Safety
+/// All three are live and the caller's; `next` is fresh, and `len` fits its
+/// [`data_room`].
+pub(crate) unsafe fn append(
+    head: NonNull<rte_mbuf>,
+    last: NonNull<rte_mbuf>,
+    next: NonNull<rte_mbuf>,
+    len: u16,
+) {
+    // SAFETY: by this function's own terms.
+    unsafe { dpdk_sys::crore_append(head.as_ptr(), last.as_ptr(), next.as_ptr(), len) };
+}
+
+/// Gives the frame that begins with `head` these offload words.
+///
+/// # Safety
+/// `head` is live, and the caller's.
+pub(crate) unsafe fn offload(head: NonNull<rte_mbuf>, ol_flags: u64, tx_offload: u64) {
+    // SAFETY: constants of fields of these types; the caller owns the mbuf.
+    unsafe {
+        set_field(head, dpdk_sys::CRORE_MBUF_OL_FLAGS, ol_flags);
+        set_field(head, dpdk_sys::CRORE_MBUF_TX_OFFLOAD, tx_offload);
+    }
+}
+
 /// A packet buffer with one owner. Given back to its pool on drop.
 #[repr(transparent)]
 pub struct Mbuf(NonNull<rte_mbuf>);
@@ -179,11 +207,21 @@ impl fmt::Debug for Mbuf {
 
 /// Copies a chain of segments of `len` bytes into a chunk of its own.
 pub(crate) fn copy_chain(mbuf: NonNull<rte_mbuf>, len: usize) -> Chunk {
-    let mut bytes = vec![0u8; len];
-    // SAFETY: a live chain, and `bytes` has `len` bytes, which fit 32 bits as they
-    // came from a 32-bit field.
-    let copied = unsafe { dpdk_sys::crore_copy_out(mbuf.as_ptr(), bytes.as_mut_ptr(), len as u32) };
-    Chunk::copy_from(&bytes[..copied as usize])
+    let mut chunk = Chunk::with_capacity(len);
+    let mut segment = Some(mbuf);
+    while let Some(raw) = segment {
+        // SAFETY: fields of these types of a live mbuf, whose data is as long as it says;
+        // nobody writes to it while this reads.
+        let bytes = unsafe {
+            let (data, _) = data_room(raw);
+            let len: u16 = field(raw, dpdk_sys::CRORE_MBUF_DATA_LEN);
+            core::slice::from_raw_parts(data.as_ptr(), len.into())
+        };
+        chunk.try_extend(bytes);
+        // SAFETY: a field of this type of a live mbuf; what it points to is live as well.
+        segment = NonNull::new(unsafe { field(raw, dpdk_sys::CRORE_MBUF_NEXT) });
+    }
+    chunk
 }
 
 /// Up to [`BURST`](crore_nic::BURST) buffers on their way from or to a queue;

@@ -24,6 +24,9 @@ use crate::queue::{QueuePair, RxQueue, TxQueue};
 const BACKLOG: usize = 8 * BURST;
 /// Buffers taken from the pool at once.
 const REFILL: usize = 32;
+/// Buffers of one large segment, at most: what 64 KiB take in buffers of 2 KiB, and
+/// some. (A ring has several times as many descriptors.)
+const MAX_SEGMENTS: u8 = 40;
 /// The pool counts as low while less than a quarter of it is free: a receive ring
 /// refilled from an empty pool would stop receiving ACKs as well.
 const LOW_SHARE: u32 = 4;
@@ -34,6 +37,9 @@ pub struct PortNic {
     // Dropped in this order: buffers go back before the queues (and with them,
     // perhaps, the port) and the pool go.
     cache: Cache,
+    large: Option<Large>,
+    /// What `reserve` was asked for last.
+    asked: usize,
     backlog: Backlog,
     /// Where a burst is described; empty between bursts. Kept, since clearing it costs
     /// more than an empty poll.
@@ -75,6 +81,7 @@ impl PortNic {
                 mtu: port.mtu(),
                 tx_ipv4_checksum: offloads.tx_ipv4_checksum,
                 tx_tcp_checksum: offloads.tx_tcp_checksum,
+                tx_tso: offloads.tso && offloads.tx_tcp_checksum,
                 rx_checksum: offloads.rx_checksum,
             },
             vtable: mbuf::vtable(pool.buffer_bytes()),
@@ -85,6 +92,8 @@ impl PortNic {
                 mbufs: [ptr::null_mut(); REFILL],
                 len: 0,
             },
+            large: None,
+            asked: 0,
             backlog: Backlog {
                 mbufs: Vec::with_capacity(BACKLOG),
             },
@@ -134,6 +143,8 @@ impl Nic for PortNic {
     }
 
     fn reserve(&mut self, len: usize) -> Option<&mut [u8]> {
+        self.large = None;
+        self.asked = len;
         if self.backlog.is_full() {
             self.backlog.send(&mut self.tx);
             if self.backlog.is_full() {
@@ -155,20 +166,67 @@ impl Nic for PortNic {
         Some(unsafe { core::slice::from_raw_parts_mut(data.as_ptr(), room) })
     }
 
+    fn extend(&mut self, len: usize) -> Option<&mut [u8]> {
+        // While the ring takes nothing more, what is kept is to pin few buffers.
+        if !self.capabilities.tx_tso || self.backlog.mbufs.len() >= BURST {
+            return None;
+        }
+        if self.large.is_none() {
+            let head = self.cache.top().expect("extend follows a reserve that gave room");
+            // SAFETY: the cache owns a live, fresh mbuf; what was asked for fits it, as
+            // `reserve` has checked.
+            unsafe { mbuf::finish(head, self.asked as u16, 0, 0) };
+            self.cache.len -= 1;
+            self.large = Some(Large {
+                head,
+                last: head,
+                len: self.asked,
+                segments: 1,
+            });
+        }
+        if self.cache.len == 0 {
+            self.cache.refill(&self.pool);
+        }
+        let next = self.cache.top()?;
+        let large = self.large.as_mut()?;
+        // SAFETY: the cache owns a live, fresh mbuf.
+        let (data, room) = unsafe { mbuf::data_room(next) };
+        let len = len.min(room);
+        if len == 0 || large.segments >= MAX_SEGMENTS {
+            return None;
+        }
+        self.cache.len -= 1;
+        // SAFETY: all are live and, from here on, `large`'s; `len` fits, and so fits 16 bits.
+        unsafe { mbuf::append(large.head, large.last, next, len as u16) };
+        large.last = next;
+        large.len += len;
+        large.segments += 1;
+        // SAFETY: as in `reserve`; `large` has the mbuf while `self` is borrowed.
+        Some(unsafe { core::slice::from_raw_parts_mut(data.as_ptr(), len) })
+    }
+
     fn commit(&mut self, len: usize, meta: TxMeta) {
+        let (flags, lengths) = self.offload_words(meta);
+        if let Some(large) = self.large.take() {
+            assert!(
+                len == large.len && meta.segment_len > 0,
+                "commit of all that was reserved"
+            );
+            let head = large.into_head();
+            // SAFETY: the chain is this NIC's alone.
+            unsafe { mbuf::offload(head, flags, lengths) };
+            self.queue_up(head);
+            return;
+        }
         let mbuf = self.cache.top().expect("commit follows a reserve that gave room");
         // SAFETY: the cache owns a live mbuf.
         let (_, room) = unsafe { mbuf::data_room(mbuf) };
         assert!(len <= room, "commit of no more than was reserved");
-        let (flags, lengths) = self.offload_words(meta);
         // SAFETY: fresh from the pool, so one segment and one owner; `len` fits `room`,
         // which fits 16 bits.
         unsafe { mbuf::finish(mbuf, len as u16, flags, lengths) };
         self.cache.len -= 1;
-        self.backlog.mbufs.push(mbuf.as_ptr());
-        if self.backlog.mbufs.len() == BURST {
-            self.backlog.send(&mut self.tx);
-        }
+        self.queue_up(mbuf);
     }
 
     fn flush(&mut self, _now: Instant) -> usize {
@@ -199,6 +257,14 @@ impl PortNic {
         unsafe { Chunk::from_external(frame.data, frame.len as usize, mbuf.cast(), vtable) }
     }
 
+    #[inline]
+    fn queue_up(&mut self, mbuf: NonNull<rte_mbuf>) {
+        self.backlog.mbufs.push(mbuf.as_ptr());
+        if self.backlog.mbufs.len() == BURST {
+            self.backlog.send(&mut self.tx);
+        }
+    }
+
     fn offload_words(&self, meta: TxMeta) -> (u64, u64) {
         if !meta.offload_checksum || !self.capabilities.tx_tcp_checksum {
             return (0, 0);
@@ -211,7 +277,19 @@ impl PortNic {
         let lengths = u64::from(meta.l2_len)
             | u64::from(meta.l3_len) << dpdk_sys::CRORE_MBUF_L3_LEN_SHIFT
             | u64::from(meta.l4_len) << dpdk_sys::CRORE_MBUF_L4_LEN_SHIFT;
-        (ip | dpdk_sys::CRORE_TX_TCP_CKSUM, lengths)
+        if meta.segment_len == 0 {
+            return (ip | dpdk_sys::CRORE_TX_TCP_CKSUM, lengths);
+        }
+        // Each segment's IPv4 header is the NIC's to write, and so is its checksum.
+        let ip = match meta.ipv6 {
+            true => ip,
+            false => ip | dpdk_sys::CRORE_TX_IP_CKSUM,
+        };
+        let each = u64::from(meta.segment_len) << dpdk_sys::CRORE_MBUF_SEGMENT_LEN_SHIFT;
+        (
+            ip | dpdk_sys::CRORE_TX_TCP_CKSUM | dpdk_sys::CRORE_TX_TCP_SEG,
+            lengths | each,
+        )
     }
 }
 
@@ -278,6 +356,31 @@ impl Cache {
 impl Drop for Cache {
     fn drop(&mut self) {
         free_all(&mut self.mbufs[..self.len]);
+    }
+}
+
+/// A frame of several segments that is being written.
+#[derive(Debug)]
+struct Large {
+    head: NonNull<rte_mbuf>,
+    last: NonNull<rte_mbuf>,
+    /// Bytes of all segments.
+    len: usize,
+    segments: u8,
+}
+
+impl Large {
+    fn into_head(self) -> NonNull<rte_mbuf> {
+        let head = self.head;
+        core::mem::forget(self);
+        head
+    }
+}
+
+impl Drop for Large {
+    fn drop(&mut self) {
+        // SAFETY: the chain is live, and nobody else has it.
+        unsafe { dpdk_sys::crore_free(self.head.as_ptr()) };
     }
 }
 

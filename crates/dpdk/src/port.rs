@@ -32,6 +32,8 @@ pub struct Offloads {
     pub tx_ipv4_checksum: bool,
     /// TCP checksums of sent packets.
     pub tx_tcp_checksum: bool,
+    /// Large TCP segments cut into those of an MTU; only with their checksums.
+    pub tso: bool,
 }
 
 impl Offloads {
@@ -40,12 +42,14 @@ impl Offloads {
         rx_checksum: true,
         tx_ipv4_checksum: true,
         tx_tcp_checksum: true,
+        tso: true,
     };
     /// None of them.
     pub const NONE: Self = Self {
         rx_checksum: false,
         tx_ipv4_checksum: false,
         tx_tcp_checksum: false,
+        tso: false,
     };
 }
 
@@ -381,6 +385,7 @@ impl Setup<'_> {
             rx_checksum: wanted.rx_checksum && can.rx_checksum,
             tx_ipv4_checksum: wanted.tx_ipv4_checksum && can.tx_ipv4_checksum,
             tx_tcp_checksum: wanted.tx_tcp_checksum && can.tx_tcp_checksum,
+            tso: wanted.tso && wanted.tx_tcp_checksum && can.tso,
         };
         let mut conf = d::rte_eth_conf::default();
         let mut rx = 0;
@@ -399,6 +404,9 @@ impl Setup<'_> {
         }
         if agreed.tx_tcp_checksum {
             conf.txmode.offloads |= d::CRORE_TX_OFFLOAD_TCP_CKSUM;
+        }
+        if agreed.tso {
+            conf.txmode.offloads |= d::CRORE_TX_OFFLOAD_TCP_TSO | d::CRORE_TX_OFFLOAD_MULTI_SEGS;
         }
         if self.tells_mtu() {
             conf.rxmode.mtu = self.config.mtu.into();

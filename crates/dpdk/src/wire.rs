@@ -94,6 +94,9 @@ pub enum Wire {
         queues: u16,
         /// Connects to a socket that the driver's side made, instead of making it.
         client: bool,
+        /// The driver's side may send segments larger than the MTU, which take several
+        /// buffers here.
+        tso: bool,
     },
     /// The driver's side of virtio, for a vhost port in another process.
     VirtioUser {
@@ -186,11 +189,17 @@ impl Wire {
                 "net_memif",
                 memif(socket, *role, *id, *zero_copy, *max_frame, *mac)?,
             ),
-            Self::Vhost { path, queues, client } => {
+            Self::Vhost {
+                path,
+                queues,
+                client,
+                tso,
+            } => {
                 let path = value("socket", path, SOCKET_MAX)?;
+                let (client, tso) = (u8::from(*client), u8::from(*tso));
                 (
                     "net_vhost",
-                    format!("iface={path},queues={queues},client={}", u8::from(*client)),
+                    format!("iface={path},queues={queues},client={client},tso={tso}"),
                 )
             }
             Self::VirtioUser {
@@ -418,8 +427,9 @@ mod tests {
                     path: "/run/v.sock".into(),
                     queues: 1,
                     client: false,
+                    tso: false,
                 },
-                "net_vhost3,iface=/run/v.sock,queues=1,client=0",
+                "net_vhost3,iface=/run/v.sock,queues=1,client=0,tso=0",
             ),
             (
                 Wire::VirtioUser {

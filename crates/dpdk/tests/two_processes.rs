@@ -109,6 +109,7 @@ fn wire(case: &str, role: &str) -> Wire {
             path: socket,
             queues: 1,
             client: false,
+            tso: false,
         },
         "vhost" | "vhost-killed" => Wire::VirtioUser {
             path: socket,
@@ -127,6 +128,7 @@ fn wire(case: &str, role: &str) -> Wire {
             path: socket,
             queues: 1,
             client: true,
+            tso: false,
         },
     }
 }
@@ -248,6 +250,7 @@ fn segment(nic: &mut crore_dpdk::PortNic) {
         l4_len: 20,
         ipv6: false,
         offload_checksum,
+        segment_len: 0,
     };
     nic.commit(bytes.len(), meta);
     nic.flush(now());

@@ -35,6 +35,7 @@ impl QueueNic {
                 mtu: 1500,
                 tx_ipv4_checksum: false,
                 tx_tcp_checksum: false,
+                tx_tso: false,
                 rx_checksum: false,
             },
             rx: rx.clone(),

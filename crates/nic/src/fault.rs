@@ -116,6 +116,7 @@ impl<N: Nic> FaultNic<N> {
         let mut capabilities = inner.capabilities().clone();
         capabilities.tx_ipv4_checksum = false;
         capabilities.tx_tcp_checksum = false;
+        capabilities.tx_tso = false;
         capabilities.rx_checksum = false;
         Self {
             scratch: vec![0; ETHERNET_HEADER + usize::from(capabilities.mtu)],

@@ -14,5 +14,6 @@ mod middlebox;
 mod nic;
 pub mod prng;
 pub mod sim;
+pub mod tso;
 
 pub use nic::{BURST, Capabilities, MAX_FRAME, Nic, RxFrame, TxMeta};

@@ -31,6 +31,9 @@ pub struct Capabilities {
     pub tx_ipv4_checksum: bool,
     /// Fills in the checksum of TCP segments that are sent.
     pub tx_tcp_checksum: bool,
+    /// Cuts large TCP segments into those of an MTU (TSO), and fills in all their
+    /// checksums.
+    pub tx_tso: bool,
     /// Checks the checksums of what is received.
     pub rx_checksum: bool,
 }
@@ -50,6 +53,10 @@ pub struct TxMeta {
     /// the pseudo-header's sum, and that of the IPv4 header is 0 when
     /// [`Capabilities::tx_ipv4_checksum`] is set.
     pub offload_checksum: bool,
+    /// Payload of each segment that the NIC is to make of this one
+    /// ([`Capabilities::tx_tso`]); 0: it is to be sent as it is. The sum of the
+    /// pseudo-header is then that without the length.
+    pub segment_len: u16,
 }
 
 /// One receive queue and one transmit queue of a port.
@@ -70,7 +77,17 @@ pub trait Nic {
     /// reserving again hands out the same buffer.
     fn reserve(&mut self, len: usize) -> Option<&mut [u8]>;
 
-    /// Queues the first `len` bytes of what was last reserved.
+    /// Room for more of the frame that was last reserved, which so far has just as
+    /// many bytes as were asked for: at least one and at most `len`. Only for a
+    /// segment that the NIC is to cut; `None` when it can't, or no buffer is to be
+    /// had. To reserve again gives all of it back.
+    fn extend(&mut self, len: usize) -> Option<&mut [u8]> {
+        let _ = len;
+        None
+    }
+
+    /// Queues the first `len` bytes of what was last reserved; all of them if it was
+    /// extended.
     ///
     /// Panics when nothing is reserved or less than `len`: that is the caller's
     /// bug, never the wire's doing.
@@ -104,6 +121,10 @@ impl<N: Nic + ?Sized> Nic for Box<N> {
 
     fn reserve(&mut self, len: usize) -> Option<&mut [u8]> {
         (**self).reserve(len)
+    }
+
+    fn extend(&mut self, len: usize) -> Option<&mut [u8]> {
+        (**self).extend(len)
     }
 
     fn commit(&mut self, len: usize, meta: TxMeta) {

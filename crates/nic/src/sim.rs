@@ -15,6 +15,7 @@ use crore_netbuf::Chunk;
 
 use crate::ecn;
 use crate::nic::{BURST, Capabilities, Nic, RxFrame, TxMeta};
+use crate::tso;
 
 /// Frames that wait behind a NIC whose link is full, before [`Nic::reserve`]
 /// answers `None`: eight bursts, as a transmit ring of a real NIC.
@@ -46,6 +47,8 @@ pub struct LinkConfig {
     /// left to them arrive marked [`RxChecksum::Partial`], as between two
     /// virtio ends.
     pub checksum_offloads: bool,
+    /// Whether the NICs cut large segments as well; only with checksum offloads.
+    pub tso: bool,
 }
 
 impl Default for LinkConfig {
@@ -59,6 +62,7 @@ impl Default for LinkConfig {
             when_full: WhenFull::Refuse,
             mark_after: None,
             checksum_offloads: false,
+            tso: false,
         }
     }
 }
@@ -110,6 +114,8 @@ pub struct Counters {
     pub no_buffer: u64,
     /// Calls of `reserve` for more than the MTU: a bug of the caller.
     pub oversize: u64,
+    /// Large segments that were cut.
+    pub cut: u64,
 }
 
 /// What a tap is shown: a frame at the moment when it enters the link.
@@ -135,6 +141,7 @@ pub fn link(config: LinkConfig) -> (SimNic, SimNic) {
         mtu: config.mtu,
         tx_ipv4_checksum: config.checksum_offloads,
         tx_tcp_checksum: config.checksum_offloads,
+        tx_tso: config.checksum_offloads && config.tso,
         rx_checksum: config.checksum_offloads,
     });
     let shared = Rc::new(RefCell::new(Shared::new(config)));
@@ -245,7 +252,7 @@ impl Nic for SimNic {
         let mut shared = self.shared.borrow_mut();
         let end = &mut shared.ends[self.end as usize];
         self.reserved = 0;
-        if len > self.scratch.len() {
+        if len > ETHERNET_HEADER + usize::from(self.capabilities.mtu) {
             end.counters.oversize += 1;
             return None;
         }
@@ -255,6 +262,23 @@ impl Nic for SimNic {
         }
         self.reserved = len;
         Some(&mut self.scratch[..len])
+    }
+
+    fn extend(&mut self, len: usize) -> Option<&mut [u8]> {
+        /// As much as one more buffer holds.
+        const PIECE: usize = 2000;
+        let mut shared = self.shared.borrow_mut();
+        let end = &mut shared.ends[self.end as usize];
+        if !self.capabilities.tx_tso || end.dry {
+            end.counters.no_buffer += 1;
+            return None;
+        }
+        let start = self.reserved;
+        self.reserved += len.min(PIECE);
+        if self.scratch.len() < self.reserved {
+            self.scratch.resize(self.reserved, 0);
+        }
+        Some(&mut self.scratch[start..self.reserved])
     }
 
     fn commit(&mut self, len: usize, meta: TxMeta) {
@@ -273,8 +297,22 @@ impl Nic for SimNic {
         } else {
             RxChecksum::Unknown
         };
-        self.backlog
-            .push_back((Chunk::copy_from(&self.scratch[..len]), checksum));
+        if meta.segment_len > 0 {
+            assert!(
+                self.capabilities.tx_tso,
+                "a segment left to be cut to a NIC that can't"
+            );
+            self.shared.borrow_mut().ends[self.end as usize].counters.cut += 1;
+        }
+        for frame in tso::frames_of(&self.scratch[..len], &meta) {
+            let most = ETHERNET_HEADER + usize::from(self.capabilities.mtu);
+            assert!(
+                frame.len() <= most,
+                "a frame of {} bytes on this link",
+                frame.len()
+            );
+            self.backlog.push_back((Chunk::copy_from(&frame), checksum));
+        }
     }
 
     fn flush(&mut self, now: Instant) -> usize {

@@ -39,6 +39,10 @@ impl<N: Nic> Nic for ClockedNic<N> {
         self.inner.reserve(len)
     }
 
+    fn extend(&mut self, len: usize) -> Option<&mut [u8]> {
+        self.inner.extend(len)
+    }
+
     fn commit(&mut self, len: usize, meta: TxMeta) {
         self.inner.commit(len, meta);
     }

@@ -12,7 +12,10 @@ use crate::plan::{ConnPlan, Early, EndPlan, Finish, Opener, Reading, host_addres
 use crate::scenario::{Disturbance, HostPlan, Kind, Scenario, StackPlan, finish_of};
 
 pub(crate) fn link(prng: &mut Prng) -> LinkConfig {
+    // Drawn aside, so that what follows stays what each seed knows.
+    let mut aside = prng.clone();
     LinkConfig {
+        tso: aside.chance(0.5),
         mtu: prng.pick(&[576, 1280, 1400, 1500, 1500, 1500, 9000]),
         delay: Duration::from_micros(prng.pick(&[1, 50, 500, 5_000, 40_000])),
         rate: prng.pick(&[None, None, Some(125_000_000), Some(1_250_000)]),
@@ -77,6 +80,7 @@ pub(crate) fn stack(prng: &mut Prng, kind: Kind, end: End, tiny: bool, faulty: b
         // FIN, which a reset would then answer.
         tcp.time_wait = Config::default().time_wait;
     }
+    let mut together = prng.clone();
     // Drawn aside, too. The small ones are reached when several don't read, and what
     // is thrown away then has to be sent again: a matter for the swarm alone.
     let mut aside = prng.clone();
@@ -86,6 +90,8 @@ pub(crate) fn stack(prng: &mut Prng, kind: Kind, end: End, tiny: bool, faulty: b
     };
     StackPlan::Crore(Box::new(StackConfig {
         tcp,
+        gro: together.chance(0.8),
+        gso: together.chance(0.8),
         receive_budget: budget(600_000),
         send_budget: budget(400_000),
         ..default_stack()

@@ -69,6 +69,10 @@ impl Nic for LinkNic {
         self.as_nic_mut().reserve(len)
     }
 
+    fn extend(&mut self, len: usize) -> Option<&mut [u8]> {
+        self.as_nic_mut().extend(len)
+    }
+
     fn commit(&mut self, len: usize, meta: TxMeta) {
         self.as_nic_mut().commit(len, meta);
     }

@@ -86,6 +86,11 @@ pub struct StackConfig {
     /// After how long a connection whose peer has finished is ended although the
     /// application has not (CLOSE-WAIT); zero: never. Default zero.
     pub close_wait_limit: Duration,
+    /// Whether segments of a burst that go on where the one before them ends are
+    /// taken in at once. Default true.
+    pub gro: bool,
+    /// Whether full segments that may leave at once are planned together. Default true.
+    pub gso: bool,
     /// Which of the flows are this shard's, where there are several. Default: all.
     pub share: Option<Share>,
     /// TCP's own knobs.
@@ -140,6 +145,8 @@ impl Default for StackConfig {
             neighbor_reachable: Duration::from_secs(30),
             idle_timeout: Duration::ZERO,
             close_wait_limit: Duration::ZERO,
+            gro: true,
+            gso: true,
             share: None,
             tcp: crore_tcp::Config::default(),
         }

@@ -3,6 +3,8 @@
 use crore_base::DropCounters;
 use crore_tcp::Stats;
 
+use crate::cut::Written;
+
 /// Totals since the stack was made.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
@@ -67,6 +69,12 @@ pub struct Counters {
     pub fast_open_cookies: u64,
     /// Connections opened by a SYN with a Fast Open cookie.
     pub fast_opens_out: u64,
+    /// Segments that were taken in together with the one before them.
+    pub merged: u64,
+    /// Segments that were planned together with the one before them.
+    pub cut: u64,
+    /// Segments that the NIC has cut out of larger ones (TSO).
+    pub cut_by_nic: u64,
     /// Idle connections put away into their records.
     pub parked: u64,
     /// Parked connections taken into the pool again.
@@ -97,6 +105,16 @@ impl Counters {
         self.keepalives += u64::from(stats.keepalives);
         self.ce_in += u64::from(stats.ce_received);
         self.ece_in += u64::from(stats.ece_received);
+    }
+
+    /// The segments of a large plan were sent, one at least.
+    pub(crate) fn on_cut(&mut self, written: &Written) {
+        let count = u64::from(written.count);
+        self.segments_out += count;
+        self.tx_frames += count;
+        self.tx_bytes += written.bytes;
+        self.cut += count.saturating_sub(1);
+        self.cut_by_nic += if written.by_nic { count } else { 0 };
     }
 
     /// Adds what another shard has counted. The peaks of all shards together are
@@ -132,6 +150,9 @@ impl Counters {
             fast_opens_refused,
             fast_open_cookies,
             fast_opens_out,
+            merged,
+            cut,
+            cut_by_nic,
             parked,
             woken,
             pool_exhausted,
@@ -171,6 +192,9 @@ impl Counters {
         self.fast_opens_refused += fast_opens_refused;
         self.fast_open_cookies += fast_open_cookies;
         self.fast_opens_out += fast_opens_out;
+        self.merged += merged;
+        self.cut += cut;
+        self.cut_by_nic += cut_by_nic;
         self.parked += parked;
         self.woken += woken;
         self.pool_exhausted += pool_exhausted;

@@ -16,6 +16,7 @@ use crore_nic::RxFrame;
 use crore_tcp::{Disposition, reset_for};
 use crore_wire::{Frame, IpInfo, Link, Packet, Segment, parse, parse_plain};
 
+use crate::runs;
 use crate::{CloseReason, Event, Stack};
 
 /// A TCP segment of the burst between its passes.
@@ -24,7 +25,7 @@ pub(crate) struct Pending {
     /// Of the tuple; set in the second pass, as the next one is in the third.
     pub(crate) hash: u32,
     /// The slot that the flow table's first bucket suggests; not compared yet.
-    candidate: Option<u32>,
+    pub(crate) candidate: Option<u32>,
     pub(crate) segment: Segment,
     /// The sender on this link, for answers that keep no state.
     pub(crate) src_mac: MacAddr,
@@ -32,9 +33,17 @@ pub(crate) struct Pending {
     frame: Chunk,
     /// Where the payload lies in the frame.
     pub(crate) payload: Range<usize>,
+    /// It goes on where the one before it ends (`runs.rs`).
+    pub(crate) follows: bool,
 }
 
 impl Pending {
+    /// Memory that its payload may pin, in bytes, with the bookkeeping.
+    pub(crate) fn footprint(&self) -> usize {
+        const ENTRY: usize = 64;
+        self.frame.footprint() + ENTRY
+    }
+
     /// The payload, as it lies in the packet buffer; or a copy of it where
     /// those are scarce.
     #[inline(always)]
@@ -89,11 +98,14 @@ impl Stack {
                 self.counters.drops.count(reason);
             }
         }
-        for pending in &mut scratch.tcp {
+        if self.config.gro {
+            runs::find(&mut scratch.tcp);
+        }
+        for pending in scratch.tcp.iter_mut().filter(|pending| !pending.follows) {
             pending.hash = self.hasher.hash(&pending.tuple);
             self.flows.prefetch(pending.hash);
         }
-        for pending in &mut scratch.tcp {
+        for pending in scratch.tcp.iter_mut().filter(|pending| !pending.follows) {
             pending.candidate = self.flows.candidate(pending.hash);
             if let Some(slot) = pending.candidate {
                 self.slots.prefetch(slot);
@@ -104,10 +116,14 @@ impl Stack {
                 self.slots.pool.prefetch(index);
             }
         }
-        for pending in &mut scratch.tcp {
-            if let Err(reason) = self.on_tcp(now, pending) {
-                self.counters.drops.count(reason);
-            }
+        let mut rest = scratch.tcp.as_mut_slice();
+        while let Some((pending, behind)) = rest.split_first_mut() {
+            rest = if behind.first().is_some_and(|next| next.follows) {
+                self.on_run(now, pending, behind)
+            } else {
+                self.on_pending(now, pending);
+                behind
+            };
         }
         scratch.tcp.clear();
         self.scratch = scratch;
@@ -205,6 +221,7 @@ impl Stack {
             src_mac,
             frame: data,
             payload,
+            follows: false,
         });
         Ok(())
     }
@@ -213,7 +230,16 @@ impl Stack {
         check_addresses(ip.src, ip.dst)
     }
 
-    #[inline]
+    /// Takes one segment in for itself. Inlined, as what it calls: nearly all segments
+    /// pass here.
+    #[inline(always)]
+    pub(crate) fn on_pending(&mut self, now: Instant, pending: &mut Pending) {
+        if let Err(reason) = self.on_tcp(now, pending) {
+            self.counters.drops.count(reason);
+        }
+    }
+
+    #[inline(always)]
     fn on_tcp(&mut self, now: Instant, pending: &mut Pending) -> Result<(), DropReason> {
         let same = |slot: &u32| self.slots.is_of(*slot, &pending.tuple);
         let found = match pending.candidate.filter(same) {

@@ -66,6 +66,11 @@ impl Memory {
         self.received >= self.receive_budget
     }
 
+    /// Whether there is plenty, so much more received data included.
+    pub(crate) const fn has_plenty_for(&self, received: u64) -> bool {
+        !self.is_short && self.received + received < self.receive_budget
+    }
+
     pub(crate) const fn received(&self) -> u64 {
         self.received
     }

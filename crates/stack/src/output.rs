@@ -13,6 +13,7 @@ use crore_tcp::Unreachable;
 use crore_wire::{ETHERNET_HEADER, IpEmit, Link, TxChecksum, emit_tcp, tcp_headers_len};
 
 use crate::Stack;
+use crate::cut::Cut;
 use crate::neighbor::Resolution;
 
 /// Segments that one connection sends in a row.
@@ -181,6 +182,26 @@ impl Stack {
                 ecn: plan.segment.ecn.bits() | dscp,
                 ident: self.ip_ident,
             };
+            if self.tso || self.config.gso {
+                active.conn.enlarge(now, plan, (QUOTA - frames) as u16);
+                if plan.segment_len != 0 {
+                    let cut = Cut {
+                        link: &link,
+                        ip: &ip,
+                        checksum: self.tx_checksum,
+                        tso: self.tso,
+                    };
+                    let written = cut.send(nic, &active.conn, plan);
+                    if written.count == 0 {
+                        return (frames, Sent::Dry);
+                    }
+                    active.conn.commit_transmit(now, plan);
+                    self.ip_ident = self.ip_ident.wrapping_add(written.count);
+                    self.counters.on_cut(&written);
+                    frames += usize::from(written.count);
+                    continue;
+                }
+            }
             let payload_len = usize::from(plan.payload_len);
             let headers = tcp_headers_len(&ip, &plan.segment);
             let Some(buf) = nic.reserve(headers + payload_len) else {
@@ -197,6 +218,7 @@ impl Stack {
                 l4_len: (headers - ETHERNET_HEADER - l3_len) as u8,
                 ipv6: ip.dst.is_ipv6(),
                 offload_checksum: !matches!(self.tx_checksum, TxChecksum::Software),
+                segment_len: 0,
             };
             nic.commit(len, meta);
             active.conn.commit_transmit(now, plan);

@@ -41,6 +41,8 @@ pub struct Stack {
     pub(crate) mac: MacAddr,
     pub(crate) mtu: u16,
     pub(crate) tx_checksum: TxChecksum,
+    /// The NIC cuts large segments, and finishes all their checksums.
+    pub(crate) tso: bool,
     pub(crate) routes: Routes,
     pub(crate) neighbors: NeighborCache,
     pub(crate) wakeups: Wakeups,
@@ -114,6 +116,7 @@ impl Stack {
             tcp: Profiles::new(config.tcp_within_budget(), config.max_connections),
             mac: nic.mac,
             mtu: nic.mtu,
+            tso: nic.tx_tso && nic.tx_tcp_checksum,
             tx_checksum: match (nic.tx_tcp_checksum, nic.tx_ipv4_checksum) {
                 (true, true) => TxChecksum::Offload,
                 (true, false) => TxChecksum::OffloadTcpOnly,

@@ -447,6 +447,7 @@ fn a_flood_of_syns_takes_an_eighth_of_scarce_buffers_and_all_that_data_leaves() 
             mtu: 1500,
             tx_ipv4_checksum: false,
             tx_tcp_checksum: false,
+            tx_tso: false,
             rx_checksum: false,
         },
         buffer: vec![0; 2048],

@@ -122,6 +122,31 @@ fn try_emit_tcp(
     Some(len)
 }
 
+/// Makes the headers at the start of `frame`, which [`emit_tcp`] wrote with a
+/// checksum left to the NIC, those of a segment with `payload_len` bytes of
+/// payload that the NIC is to cut apart (TSO): it wants the pseudo-header's sum
+/// without the length, since each of its segments has another.
+pub fn make_large(frame: &mut [u8], ip: &IpEmit, seg: &Segment, payload_len: usize, checksum: TxChecksum) {
+    let tcp_len = seg.header_len() + payload_len;
+    let l3_len = ip.header_len();
+    let Some(packet) = frame.get_mut(ETHERNET_HEADER..tcp_headers_len(ip, seg)) else {
+        return;
+    };
+    let (header, tcp) = packet.split_at_mut(l3_len);
+    if ip.src.is_ipv4() {
+        header[2..4].copy_from_slice(&((l3_len + tcp_len) as u16).to_be_bytes());
+        if checksum != TxChecksum::Offload {
+            header[10..12].fill(0);
+            let sum = checksum::finish(checksum::sum(header));
+            header[10..12].copy_from_slice(&sum.to_be_bytes());
+        }
+    } else {
+        header[4..6].copy_from_slice(&(tcp_len as u16).to_be_bytes());
+    }
+    let pseudo = checksum::fold(checksum::pseudo_header(ip.src, ip.dst, protocol::TCP, 0));
+    tcp[16..18].copy_from_slice(&pseudo.to_be_bytes());
+}
+
 /// Writes the options, which fill `out` exactly; gives their partial sum.
 #[inline]
 fn write_options(options: &TcpOptions, out: &mut [u8]) -> Option<u32> {

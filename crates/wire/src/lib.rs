@@ -32,7 +32,7 @@ mod tcp;
 pub use accurate_ecn::{AccEcnOption, AccEcnOrder};
 pub use arp::{ARP_FRAME_LEN, Arp, ArpOperation, emit_arp};
 pub use ecn::Ecn;
-pub use emit::{IpEmit, Link, TxChecksum, emit_tcp, tcp_headers_len};
+pub use emit::{IpEmit, Link, TxChecksum, emit_tcp, make_large, tcp_headers_len};
 pub use extensions::{MAX_EXTENSION_BYTES, MAX_EXTENSION_HEADERS, MAX_OPTIONS};
 pub use fast_open::FastOpenCookie;
 pub use fragment::{Fragment, Piece, emit_icmp_fragment, fragment_room, icmp_fragment_len};

@@ -292,6 +292,7 @@ fn no_more_than_the_bound_is_held_and_the_rest_is_counted() {
 fn offloads_are_masked_and_verdicts_taken_back() {
     let (left, mut right) = sim::link(LinkConfig {
         checksum_offloads: true,
+        tso: true,
         delay: Duration::ZERO,
         ..LinkConfig::default()
     });
@@ -310,11 +311,12 @@ fn offloads_are_masked_and_verdicts_taken_back() {
         mtu,
         tx_ipv4_checksum,
         tx_tcp_checksum,
+        tx_tso,
         rx_checksum,
     } = *left.capabilities();
     assert_eq!((mac, mtu), (LinkConfig::default().mac[0], 1500), "the NIC's own");
     assert!(
-        !tx_ipv4_checksum && !tx_tcp_checksum && !rx_checksum,
+        !tx_ipv4_checksum && !tx_tcp_checksum && !tx_tso && !rx_checksum,
         "software must see the damage"
     );
     for n in 0..100 {

@@ -218,3 +218,84 @@ fn the_tap_sees_what_the_hash_covers() {
     assert_ne!(run(b"0123456789", 1), run(b"012345678x", 1), "another last byte");
     assert_ne!(run(b"0123456789", 1), run(b"x123456789", 1), "another first byte");
 }
+
+/// A segment of 10 bytes behind headers of 54, to be cut into parts of 4.
+fn large(ident: u16) -> (Vec<u8>, TxMeta) {
+    let mut frame = vec![0; 54 + 10];
+    frame[12..14].copy_from_slice(&[8, 0]);
+    frame[14] = 0x45;
+    frame[16..18].copy_from_slice(&50u16.to_be_bytes());
+    frame[18..20].copy_from_slice(&ident.to_be_bytes());
+    frame[26..34].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+    frame[38..42].copy_from_slice(&(u32::MAX - 3).to_be_bytes());
+    frame[46] = 5 << 4;
+    // ACK, PSH, FIN and CWR.
+    frame[47] = 0x10 | 0x08 | 0x01 | 0x80;
+    // 0x0a00 + 1 + 0x0a00 + 2, and the protocol.
+    frame[50..52].copy_from_slice(&(0x1403u16 + 6).to_be_bytes());
+    frame[54..].copy_from_slice(b"0123456789");
+    let meta = TxMeta {
+        l2_len: 14,
+        l3_len: 20,
+        l4_len: 20,
+        ipv6: false,
+        offload_checksum: true,
+        segment_len: 4,
+    };
+    (frame, meta)
+}
+
+#[test]
+fn a_large_segment_is_cut_into_those_of_the_link() {
+    let (mut left, mut right) = link(LinkConfig {
+        checksum_offloads: true,
+        tso: true,
+        ..LinkConfig::default()
+    });
+    let (frame, meta) = large(u16::MAX);
+    left.reserve(58).expect("room")[..58].copy_from_slice(&frame[..58]);
+    left.extend(6).expect("more")[..6].copy_from_slice(&frame[58..]);
+    left.commit(64, meta);
+    left.flush(at_ms(0));
+    let frames = receive(&mut right, at_ms(9));
+    let told: Vec<_> = frames
+        .iter()
+        .map(|f| {
+            let word = |at: usize| u16::from_be_bytes([f[at], f[at + 1]]);
+            let seq = u32::from_be_bytes([f[38], f[39], f[40], f[41]]);
+            (&f[54..], word(16), word(18), seq, f[47], word(50))
+        })
+        .collect();
+    let expected: [(&[u8], _, _, _, _, _); 3] = [
+        (b"0123", 44, u16::MAX, u32::MAX - 3, 0x90, 0x1409 + 24),
+        (b"4567", 44, 0, 0, 0x10, 0x1409 + 24),
+        (b"89", 42, 1, 4, 0x19, 0x1409 + 22),
+    ];
+    assert_eq!(
+        told, expected,
+        "payload, length, identification, number, flags, sum"
+    );
+    assert_eq!(left.link().counters(End::Left).cut, 1, "one was cut");
+}
+
+#[test]
+fn a_nic_without_that_offload_extends_nothing() {
+    for (tso, dry) in [(false, false), (true, true)] {
+        let (mut left, _right) = link(LinkConfig {
+            checksum_offloads: true,
+            tso,
+            ..LinkConfig::default()
+        });
+        assert!(left.reserve(60).is_some(), "one frame");
+        left.link().set_dry(End::Left, dry);
+        assert!(left.extend(60).is_none(), "TSO {tso}, dry {dry}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "the pseudo-header's sum, without a length")]
+fn a_wrong_sum_beside_a_large_segment_is_the_senders_mistake() {
+    let (mut frame, meta) = large(0);
+    frame[51] ^= 1;
+    crate::tso::frames_of(&frame, &meta);
+}

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crore_base::Instant;
 use crore_stack::{CloseReason, ConnId, ListenerId, Stack, State};
 
 use super::Errno;

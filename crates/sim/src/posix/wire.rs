@@ -51,6 +51,7 @@ impl IpNic {
                 mtu,
                 tx_ipv4_checksum: false,
                 tx_tcp_checksum: false,
+                tx_tso: false,
                 rx_checksum: false,
             },
             buffer: Vec::new(),

@@ -24,7 +24,7 @@ use std::rc::Rc;
 
 use crore_base::{Instant, RxChecksum};
 use crore_nic::sim::End;
-use crore_nic::{Capabilities, Nic, RxFrame, TxMeta};
+use crore_nic::{Capabilities, Nic, RxFrame, TxMeta, tso};
 use crore_wire::{Packet, parse};
 
 use self::flow::Flow;
@@ -123,6 +123,8 @@ pub struct WatchedNic {
     referee: Rc<RefCell<Referee>>,
     scratch: Vec<u8>,
     reserved: usize,
+    /// What of it was there before it was extended.
+    first: usize,
 }
 
 impl WatchedNic {
@@ -133,6 +135,7 @@ impl WatchedNic {
             referee,
             scratch: Vec::new(),
             reserved: 0,
+            first: 0,
         }
     }
 
@@ -166,19 +169,41 @@ impl Nic for WatchedNic {
     fn reserve(&mut self, len: usize) -> Option<&mut [u8]> {
         self.reserved = 0;
         self.inner.reserve(len)?;
-        self.reserved = len;
+        (self.reserved, self.first) = (len, len);
         if self.scratch.len() < len {
             self.scratch.resize(len, 0);
         }
         Some(&mut self.scratch[..len])
     }
 
+    fn extend(&mut self, len: usize) -> Option<&mut [u8]> {
+        let (start, len) = (self.reserved, self.inner.extend(len)?.len());
+        self.reserved += len;
+        if self.scratch.len() < self.reserved {
+            self.scratch.resize(self.reserved, 0);
+        }
+        Some(&mut self.scratch[start..self.reserved])
+    }
+
     fn commit(&mut self, len: usize, meta: TxMeta) {
         let frame = &self.scratch[..len];
-        self.referee.borrow_mut().on_sent(frame);
-        if let Some(buffer) = self.inner.reserve(self.reserved) {
-            buffer[..len].copy_from_slice(frame);
-            self.inner.commit(len, meta);
+        for sent in tso::frames_of(frame, &meta) {
+            self.referee.borrow_mut().on_sent(&sent);
+        }
+        let mut rest = frame;
+        let mut room = self.inner.reserve(self.first);
+        while let Some(buffer) = room {
+            let count = buffer
+                .len()
+                .min(rest.len())
+                .min(if rest.len() == len { self.first } else { len });
+            buffer[..count].copy_from_slice(&rest[..count]);
+            rest = &rest[count..];
+            if rest.is_empty() {
+                self.inner.commit(len, meta);
+                return;
+            }
+            room = self.inner.extend(rest.len());
         }
     }
 

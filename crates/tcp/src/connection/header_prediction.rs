@@ -44,9 +44,55 @@ impl Connection {
             && self.recovery.is_calm()
     }
 
+    /// Whether a run of segments, of which `first` is the first one and the others
+    /// differ from it in nothing but their number, can be taken as if it were one
+    /// ([`Self::on_run`]); `text_len` is the text of them all. If not, each is to be
+    /// taken for itself.
+    pub fn expects_run(&self, first: &Segment, text_len: usize) -> bool {
+        text_len > 0 && self.expects(first, text_len)
+    }
+
+    // It is acknowledged as two segments are, without delay.
+    /// Takes a run that [`Self::expects_run`] said yes to; `texts` is the text of
+    /// each segment. What happens for each of them otherwise happens once, but for the
+    /// look whether the buffer is to grow, which depends on what waits just then.
+    pub fn on_run(&mut self, now: Instant, first: &Segment, texts: impl Iterator<Item = Chunk>) {
+        self.on_expected_header(now, first);
+        let mut count = 0;
+        for text in texts {
+            self.rcv.deliver(text);
+            self.fit_receive_buffer(now, first);
+            count += 1;
+        }
+        self.received_at = now;
+        self.events.add(PendingEvents::READABLE);
+        self.owed.add_data_ack(now, self.config.delayed_ack, count > 1);
+        self.arm_persist_if_stuck(now);
+    }
+
     /// Takes a segment that [`Self::expects`] said yes to.
     #[inline]
     pub(super) fn on_expected(&mut self, now: Instant, seg: &Segment, text: Chunk) {
+        self.on_expected_header(now, seg);
+        if !text.is_empty() {
+            let several = self.holds_several(text.len());
+            self.rcv.deliver(text);
+            self.received_at = now;
+            self.fit_receive_buffer(now, seg);
+            self.events.add(PendingEvents::READABLE);
+            self.owed.add_data_ack(now, self.config.delayed_ack, several);
+        }
+    }
+
+    /// Whether so much text is that of several segments: more than the link takes in
+    /// one.
+    #[inline]
+    pub(super) const fn holds_several(&self, len: usize) -> bool {
+        len > self.path.mss as usize
+    }
+
+    #[inline(always)]
+    fn on_expected_header(&mut self, now: Instant, seg: &Segment) {
         self.heard(now);
         if let Some(timestamps) = seg.options.timestamps
             && self.ts.enabled
@@ -60,13 +106,6 @@ impl Connection {
         } else {
             self.on_expected_ack(now, seg);
             self.snd.set_window(seg.seq, seg.ack, window);
-        }
-        if !text.is_empty() {
-            self.rcv.deliver(text);
-            self.received_at = now;
-            self.fit_receive_buffer(now, seg);
-            self.events.add(PendingEvents::READABLE);
-            self.owed.add_data_ack(now, self.config.delayed_ack);
         }
     }
 }

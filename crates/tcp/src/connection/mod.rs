@@ -19,6 +19,7 @@ mod ecn;
 mod fast_open;
 mod handshake;
 mod header_prediction;
+mod large;
 mod loss;
 mod model;
 mod owed;

@@ -135,8 +135,11 @@ impl Owed {
     //= rfc9293#section-3.8.6.3 (MUST)
     // What is owed is paid once, when all that has come was looked at: one
     // acknowledgment for a burst.
-    pub(super) fn add_data_ack(&mut self, now: Instant, delay: Duration) {
-        if delay == Duration::ZERO || self.has(Self::DELAYED_ACK) {
+    //= rfc9293#section-3.8.6.3 (SHOULD)
+    // There is one for every second full segment at least, or for as much text.
+    /// Text came: that of `several` segments (which a NIC may have put together), or of one.
+    pub(super) fn add_data_ack(&mut self, now: Instant, delay: Duration, several: bool) {
+        if delay == Duration::ZERO || several || self.has(Self::DELAYED_ACK) {
             self.add(Self::ACK);
         } else {
             self.add(Self::DELAYED_ACK);
@@ -188,10 +191,10 @@ mod tests {
     fn the_second_segment_ends_the_delay() {
         let mut owed = Owed::new(0);
         let delay = Duration::from_millis(40);
-        owed.add_data_ack(Instant::ZERO, delay);
+        owed.add_data_ack(Instant::ZERO, delay, false);
         assert!(owed.is_empty(), "the first one waits");
         assert_eq!(owed.ack_at(), Some(Instant::from_millis(40)), "for a while");
-        owed.add_data_ack(Instant::ZERO, delay);
+        owed.add_data_ack(Instant::ZERO, delay, false);
         assert!(owed.has(Owed::ACK), "the second one does not");
         assert_eq!(owed.ack_at(), None, "and the wait is over");
     }

@@ -264,6 +264,7 @@ impl Connection {
         if !payload.is_empty() {
             self.received_at = now;
         }
+        let several = self.holds_several(payload.len());
         let limit = self.reassembly_limit();
         let received = self.rcv.accept(seq, payload, fin, limit);
         if received.readable {
@@ -274,7 +275,7 @@ impl Connection {
         } else if received.ack_now {
             self.owed.add(Owed::ACK);
         } else {
-            self.owed.add_data_ack(now, self.config.delayed_ack);
+            self.owed.add_data_ack(now, self.config.delayed_ack, several);
         }
         if received.finished {
             self.on_fin(now);

@@ -20,7 +20,10 @@ pub struct Plan {
     pub segment: Segment,
     /// Bytes of payload that follow it, for [`Connection::copy_payload`].
     pub payload_len: u16,
-    what: What,
+    /// Bytes of payload of each segment, where [`Connection::enlarge`] has made
+    /// several of it; 0 where it is one.
+    pub segment_len: u16,
+    pub(super) what: What,
     /// Up to where it allows the peer to send.
     edge: SeqNum,
 }
@@ -36,7 +39,7 @@ struct Shape {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum What {
+pub(super) enum What {
     Reset,
     StrayReset,
     Syn,
@@ -80,8 +83,13 @@ impl Connection {
     /// Copies the payload of `plan` into `out`, whose length is
     /// `plan.payload_len`.
     pub fn copy_payload(&self, plan: &Plan, out: &mut [u8]) {
+        self.copy_payload_from(plan, 0, out);
+    }
+
+    /// As [`Self::copy_payload`], a part of it that begins after `skip` bytes.
+    pub fn copy_payload_from(&self, plan: &Plan, skip: u32, out: &mut [u8]) {
         // A SYN comes before its data.
-        let first = plan.segment.seq + u32::from(plan.segment.flags.has_syn());
+        let first = plan.segment.seq + u32::from(plan.segment.flags.has_syn()) + skip;
         let copied = self.snd.copy_at(first, out);
         debug_assert_eq!(copied, out.len(), "the plan is older than the connection");
     }
@@ -286,6 +294,7 @@ impl Connection {
                 ..Segment::default()
             },
             payload_len,
+            segment_len: 0,
             what: What::Syn,
             edge,
         }
@@ -391,6 +400,7 @@ impl Connection {
                 },
             },
             payload_len: shape.payload_len,
+            segment_len: 0,
             what: shape.what,
             edge,
         });
@@ -426,6 +436,7 @@ impl Connection {
                 ..Segment::default()
             },
             payload_len: 0,
+            segment_len: 0,
             what: What::Reset,
             edge: self.rcv.edge(),
         }
@@ -439,6 +450,7 @@ impl Connection {
                 ..Segment::default()
             },
             payload_len: 0,
+            segment_len: 0,
             what: What::StrayReset,
             edge: self.rcv.edge(),
         }

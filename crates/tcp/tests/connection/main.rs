@@ -15,6 +15,7 @@ mod ecn;
 mod fast_open;
 mod handshake;
 mod hostile;
+mod large;
 mod lone;
 mod loss;
 mod pair;
