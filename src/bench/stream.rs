@@ -19,6 +19,9 @@ pub(super) struct Arguments {
     /// Connections
     #[arg(long, value_delimiter = ',', default_value = "1,16", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: Vec<u32>,
+    /// What is done for several segments at once at both ends (`wire.gro`, `wire.gso`, `wire.tso`); a row for each
+    #[arg(long, value_delimiter = ',', default_value = "all")]
+    offload: Vec<Offload>,
     /// The largest segment
     #[arg(long, default_value_t = 1460, value_parser = clap::value_parser!(u16).range(88..=1460))]
     mss: u16,
@@ -37,6 +40,20 @@ enum Direction {
     Up,
 }
 
+/// What is done for several segments at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Offload {
+    None,
+    /// Taken in, in software
+    Gro,
+    /// Sent, in software
+    Gso,
+    /// Sent, by ports that can
+    Tso,
+    All,
+}
+
 #[derive(Serialize)]
 struct Figures {
     mss: u16,
@@ -48,6 +65,7 @@ struct Figures {
 struct Row {
     direction: Direction,
     connections: u32,
+    offload: Offload,
     /// Payload.
     gbit_per_second: f64,
     /// What payload of that size would be in the frames that a bare forwarder sends back.
@@ -72,25 +90,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for &direction in &arguments.direction {
         for &connections in &arguments.connections {
-            rows.push(row(
-                &mut bench,
-                arguments,
-                direction,
-                connections,
-                seconds,
-                forwarder,
-            )?);
+            for &offload in &arguments.offload {
+                let what = (direction, connections, offload);
+                rows.push(row(&mut bench, arguments, what, seconds, forwarder)?);
+            }
         }
     }
     let mut table = vec![format!(
-        "{:<10}{:>12}{:>10}{:>18}{:>7}{:>12}",
-        "direction", "connections", "Gbit/s", "forwarder Gbit/s", "ratio", "sent again"
+        "{:<10}{:>12}{:>9}{:>10}{:>18}{:>7}{:>12}",
+        "direction", "connections", "offload", "Gbit/s", "forwarder Gbit/s", "ratio", "sent again"
     )];
     table.extend(rows.iter().map(|row| {
         format!(
-            "{:<10}{:>12}{:>10.2}{:>18.2}{:>7.2}{:>12}",
+            "{:<10}{:>12}{:>9}{:>10.2}{:>18.2}{:>7.2}{:>12}",
             format!("{:?}", row.direction).to_lowercase(),
             grouped(row.connections.into()),
+            format!("{:?}", row.offload).to_lowercase(),
             row.gbit_per_second,
             row.forwarder_gbit_per_second,
             row.forwarder_ratio,
@@ -111,8 +126,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn row(
     bench: &mut Bench,
     arguments: &Arguments,
-    direction: Direction,
-    connections: u32,
+    (direction, connections, offload): (Direction, u32, Offload),
     seconds: u64,
     forwarder: f64,
 ) -> Result<Row, Failure> {
@@ -127,6 +141,9 @@ fn row(
         role.set("tcp.mss", arguments.mss)
             .set("tcp.send_buffer_bytes", arguments.buffer)
             .set("tcp.receive_buffer_bytes", arguments.buffer)
+            .set("wire.gro", matches!(offload, Offload::Gro | Offload::All))
+            .set("wire.gso", matches!(offload, Offload::Gso | Offload::All))
+            .set("wire.tso", matches!(offload, Offload::Tso | Offload::All))
             .set("tcp.send_buffer_max_bytes", 0)
             .set("tcp.receive_buffer_max_bytes", 0)
     };
@@ -143,6 +160,7 @@ fn row(
     Ok(Row {
         direction,
         connections,
+        offload,
         gbit_per_second,
         forwarder_gbit_per_second: forwarder,
         forwarder_ratio: gbit_per_second / forwarder,

@@ -27,6 +27,7 @@ impl Wire {
                 // As on memif and the ring: nothing is left to the NIC.
                 tx_ipv4_checksum: false,
                 tx_tcp_checksum: false,
+                tx_tso: false,
                 rx_checksum: false,
             },
             frames: vec![[0; LONGEST]; HELD],
@@ -155,6 +156,21 @@ impl Hosts {
             ..server.stack.default_options()
         };
         Self::with(server, Some(options))
+    }
+
+    /// Both ends take in and plan segments of a burst together, or one by one.
+    pub(crate) fn streaming(together: bool) -> Self {
+        let host = |last| {
+            let config = StackConfig {
+                gro: together,
+                gso: together,
+                ..StackConfig::default()
+            };
+            Host::new(last, Some(Duration::from_secs(1)), config)
+        };
+        let mut hosts = Self::with(host(1), None);
+        hosts.client = host(2);
+        hosts
     }
 
     fn with(mut server: Host, tcp: Option<Options>) -> Self {

@@ -29,6 +29,12 @@ pub(crate) const ALL: &[(&str, Make)] = &[
         Box::new(Echo::new(Hosts::new(Some(Duration::ZERO)), true))
     }),
     ("pure_ack", || Box::new(PureAck::new())),
+    ("stream_received", || Box::new(StreamReceived(Stream::new(true)))),
+    ("stream_received_singly", || {
+        Box::new(StreamReceived(Stream::new(false)))
+    }),
+    ("stream_sent", || Box::new(StreamSent(Stream::new(true)))),
+    ("stream_sent_singly", || Box::new(StreamSent(Stream::new(false)))),
     ("syn_answered", || Box::new(Syn::new(Hosts::new(AFTER_A_SECOND)))),
     ("syn_answered_ready", || {
         Box::new(Syn::new(Hosts::ready_for_more()))
@@ -234,6 +240,93 @@ impl Scene for PureAck {
     fn run(&mut self) {
         let opened = self.hosts.server.listen_only(self.hosts.now);
         assert!(opened.is_empty(), "nothing but acknowledgments");
+    }
+
+    fn operations(&self) -> u32 {
+        BURST_OPERATIONS
+    }
+}
+
+/// A burst of full segments of one connection, from the server to the client or to
+/// the server; taken in and planned together, or one by one.
+struct Stream {
+    hosts: Hosts,
+    client: ConnId,
+    server: ConnId,
+    text: Vec<u8>,
+}
+
+impl Stream {
+    /// Payload of a full segment with timestamps.
+    const SEGMENT: usize = 1448;
+
+    fn new(together: bool) -> Self {
+        let mut hosts = Hosts::streaming(together);
+        let (clients, servers) = hosts.established();
+        let (client, server) = (clients[0], servers[0]);
+        let text = vec![0x5a; BURST * Self::SEGMENT];
+        // Until a whole burst leaves at once, both ways.
+        for _ in 0..8 {
+            for (host, conn) in [(&mut hosts.client, client), (&mut hosts.server, server)] {
+                assert_eq!(host.stack.write(conn, &text), Ok(text.len()), "there is room");
+            }
+            hosts.settle();
+        }
+        Self {
+            hosts,
+            client,
+            server,
+            text,
+        }
+    }
+}
+
+/// The burst received, and read at once.
+struct StreamReceived(Stream);
+
+impl Scene for StreamReceived {
+    fn prepare(&mut self) {
+        let Stream {
+            hosts, client, text, ..
+        } = &mut self.0;
+        hosts.settle();
+        let written = hosts.client.stack.write(*client, text);
+        assert_eq!(written, Ok(text.len()), "there is room");
+        hosts.reach_server();
+        assert_eq!(hosts.server.arrived.len(), BURST, "a burst of full segments");
+    }
+
+    fn run(&mut self) {
+        let hosts = &mut self.0.hosts;
+        hosts.server.listen_only(hosts.now);
+    }
+
+    fn operations(&self) -> u32 {
+        BURST_OPERATIONS
+    }
+}
+
+/// The burst sent: what the end of a turn does.
+struct StreamSent(Stream);
+
+impl Scene for StreamSent {
+    fn prepare(&mut self) {
+        let Stream {
+            hosts, server, text, ..
+        } = &mut self.0;
+        hosts.reach_client();
+        hosts.settle();
+        let written = hosts.server.stack.write(*server, text);
+        assert_eq!(written, Ok(text.len()), "there is room");
+    }
+
+    fn run(&mut self) {
+        let hosts = &mut self.0.hosts;
+        let sent = hosts
+            .server
+            .stack
+            .poll_transmit(hosts.now, &mut hosts.server.wire);
+        assert_eq!(sent, BURST, "the window lets all of them out");
     }
 
     fn operations(&self) -> u32 {
