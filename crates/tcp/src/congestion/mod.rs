@@ -302,8 +302,7 @@ impl Congestion {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-5.6.4.4 (TEXT)
-    // Room for one segment beside what is
-    // not taken for lost.
+    // Room for one segment beside what is not taken for lost.
     /// It is known what the time-out has left in flight.
     pub(crate) fn on_timeout_judged(&mut self, in_flight: u32) {
         if self.is_model() {

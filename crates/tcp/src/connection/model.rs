@@ -12,9 +12,8 @@ use crate::recovery::News;
 
 impl Connection {
     //= draft-ietf-ccwg-bbr-06#section-4.1.2.4 (TEXT)
-    // Asked before anything is written,
-    // acknowledged or found lost. What pace, window or peer hold back is not the
-    // application's.
+    // Asked before anything is written, acknowledged or found lost. What pace,
+    // window or peer hold back is not the application's.
     /// Notes whether more could be sent than there is.
     #[inline]
     pub(super) fn note_app_limited(&mut self) {

@@ -88,8 +88,7 @@ impl Connection {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-5.6.4.4 (TEXT)
-    // A model has answered the losses
-    // already, and its window counts.
+    // A model has answered the losses already, and its window counts.
     fn recovery_budget(&self) -> u32 {
         let pipe = self.pipe();
         if self.congestion.is_model() {

@@ -91,8 +91,7 @@ impl Losses {
 impl Bbr {
     //= draft-ietf-ccwg-bbr-06#section-5.5.11.1 (TEXT)
     //= draft-ietf-ccwg-bbr-06#section-5.6.4.4 (TEXT)
-    // Once for each episode, before anything is
-    // changed for its losses.
+    // Once for each episode, before anything is changed for its losses.
     /// Something is thought lost, and its repair begins.
     pub(in crate::congestion) fn begin_recovery(&mut self, window: &Window) {
         if self.losses.recovering {
@@ -148,8 +147,8 @@ impl Bbr {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-3.7 (TEXT)
-    // A mark is never false, and says of a probe what more losses
-    // than are borne would.
+    // A mark is never false, and says of a probe what more losses than are
+    // borne would.
     /// The network has marked something, `in_flight` bytes being out.
     pub(in crate::congestion) fn on_mark(&mut self, now: Instant, window: &Window, in_flight: u32) {
         self.losses.undo = None;
@@ -232,8 +231,8 @@ impl Bbr {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-5.5.10.3 (TEXT)
-    // Once a round with losses the bounds fall to what was
-    // delivered in it, but not by more than a third.
+    // Once a round with losses the bounds fall to what was delivered in it, but
+    // not by more than a third.
     pub(super) fn adapt_to_congestion(&mut self, window: &Window) {
         if !self.losses.round_starts {
             return;
@@ -268,7 +267,8 @@ impl Bbr {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-5.5.11.2 (TEXT)
-    // Bounds and window are what they were, and who was probing goes back to it.
+    // Bounds and window are what they were, and who was probing goes back to
+    // it.
     /// What was thought lost was not: what it took is given back. Says whether it was.
     pub(in crate::congestion) fn undo(&mut self, window: &mut Window) -> bool {
         let Some(Undo { left, bounds }) = self.losses.undo.take() else {
@@ -302,8 +302,7 @@ impl Bbr {
 }
 
 //= draft-ietf-ccwg-bbr-06#section-5.5.10.2 (TEXT)
-// InflightAtLoss: with how much of a burst in flight the losses
-// began to be too many.
+// With how much of a burst in flight the losses began to be too many.
 fn volume_at_loss(size: u32, lost: u64, in_flight: u32) -> u32 {
     let before = in_flight.saturating_sub(size);
     let lost_before = lost.saturating_sub(u64::from(size));

@@ -47,8 +47,8 @@ impl BbrState {
 
 impl Bbr {
     //= draft-ietf-ccwg-bbr-06#section-5.6.2 (TEXT)
-    // The initial window in a round trip, or in a millisecond
-    // where none was measured, and as much more as Startup takes.
+    // The initial window in a round trip, or in a millisecond where none was
+    // measured, and as much more as Startup takes.
     pub(super) fn init_pacing_rate(&mut self, window: &Window, srtt: Option<Duration>) {
         let nanos = srtt.unwrap_or(Duration::from_millis(1)).as_nanos().max(1);
         let nominal = u64::from(window.initial) * 1_000_000_000 / nanos;
@@ -81,8 +81,8 @@ impl Bbr {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-5.6.3 (TEXT)
-    // (The pace lets out what is due within a tick of the wheel, a
-    // millisecond: as much as this.)
+    // (The pace lets out what is due within a tick of the wheel, a millisecond:
+    // as much as this.)
     fn quantum(&self, window: &Window) -> u32 {
         let quantum = (self.pacing_rate / 1_000).min(MOST_QUANTUM) as u32;
         quantum.max(window.mss.saturating_mul(2))
@@ -97,8 +97,8 @@ impl Bbr {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-5.6.4.2 (TEXT)
-    // Inflight: with what the ends hold back to send and to
-    // acknowledge several segments at once (section 5.5.8).
+    // With what the ends hold back to send and to acknowledge several segments
+    // at once (section 5.5.8).
     pub(super) fn volume(&self, window: &Window, bw: u64, gain: u64) -> u32 {
         self.quantized(window, self.bdp(bw, gain).unwrap_or(window.initial))
     }

@@ -131,8 +131,8 @@ impl Bbr {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-5.3.3.8 (TEXT)
-    // Two to three seconds, or as many round trips as Reno would
-    // need to gain what the path carries.
+    // Two to three seconds, or as many round trips as Reno would need to gain
+    // what the path carries.
     fn pick_wait(&mut self) {
         const LEAST: Duration = Duration::from_secs(2);
         self.cycle.rounds_since_up = self.draw(2) as u32;
@@ -155,8 +155,9 @@ impl Bbr {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-5.3.3.7 (TEXT)
-    // A probe ends when more brings nothing; the first one after a loss when it has
-    // come as far as that. (Losses that are too many end it where they are found.)
+    // A probe ends when more brings nothing; the first one after a loss when it
+    // has come as far as that. (Losses that are too many end it where they are
+    // found.)
     fn must_go_down(&mut self, window: &Window, in_flight: u32, sample: &Sample) -> bool {
         let most = self.bounds.inflight_longterm;
         if self.cycle.was_too_high && in_flight >= most {
@@ -212,8 +213,8 @@ impl Bbr {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-5.3.3.9 (TEXT)
-    // What a probe has shown, a round after it: rates older than the last cycle are
-    // forgotten, and the bound rises to what was borne.
+    // What a probe has shown, a round after it: rates older than the last cycle
+    // are forgotten, and the bound rises to what was borne.
     /// Says whether it has decided on the next state.
     fn adapt_long_term(&mut self, window: &Window, sample: &Sample) -> bool {
         if self.cycle.phase == AckPhase::ProbeStarting && self.rounds.starts {

@@ -171,10 +171,10 @@ impl BbrState {
 
 impl Bbr {
     //= draft-ietf-ccwg-bbr-06#section-5.2.1 (TEXT)
-    // Cycles are to differ between flows that share a path
-    // (section 5.3.3.8.2), not to be unknown to anybody: the sequence number that
-    // the first data has comes from a keyed hash (RFC 6528) and serves, and a
-    // simulation can repeat it.
+    // Cycles are to differ between flows that share a path (section 5.3.3.8.2),
+    // not to be unknown to anybody: the sequence number that the first data has
+    // comes from a keyed hash (RFC 6528) and serves, and a simulation can
+    // repeat it.
     /// That of a connection whose first data is about to leave.
     pub(super) fn new(sent: &Sent, window: &Window) -> Self {
         let mut bbr = Self {
@@ -219,8 +219,8 @@ impl Bbr {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-5.4.1 (TEXT)
-    // The model stays, and with it the window: what follows is
-    // paced at the rate that the path had.
+    // The model stays, and with it the window: what follows is paced at the
+    // rate that the path had.
     fn restart_from_idle(&mut self, now: Instant, window: &mut Window) {
         self.idle_restart = true;
         self.aggregation.since = now;
@@ -238,7 +238,8 @@ impl Bbr {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-5.2.3 (TEXT)
-    // The order is the draft's: each step goes by what those before it have found.
+    // The order is the draft's: each step goes by what those before it have
+    // found.
     /// An acknowledgment was looked at whole: the model, the state, and what
     /// follows of it.
     pub(super) fn on_ack(&mut self, window: &mut Window, ack: &Delivered) {
@@ -303,8 +304,8 @@ impl Bbr {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-5.5.5 (TEXT)
-    // What the application has limited counts only where it is
-    // more than was known.
+    // What the application has limited counts only where it is more than was
+    // known.
     fn update_max_bw(&mut self, sample: &Sample) {
         if sample.rate > 0 && (sample.rate >= self.max_bw.get() || !sample.app_limited) {
             self.max_bw.update(sample.rate);
@@ -313,7 +314,8 @@ impl Bbr {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-5.5.9 (TEXT)
-    // What has arrived since it was last owed nothing, less what the rate explains.
+    // What has arrived since it was last owed nothing, less what the rate
+    // explains.
     fn update_aggregation(&mut self, window: &Window, now: Instant, sample: &Sample) {
         /// Ten rounds, and in Startup one or two.
         const HALF: u64 = 5;
@@ -332,8 +334,8 @@ impl Bbr {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-5.3.1.2 (TEXT)
-    // Three rounds in which more was tried and less than a
-    // quarter more was had.
+    // Three rounds in which more was tried and less than a quarter more was
+    // had.
     fn check_full_pipe(&mut self, sample: &Sample) {
         const ROUNDS: u8 = 3;
         if self.full.now || !self.rounds.starts || sample.app_limited {
@@ -364,8 +366,8 @@ impl Bbr {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-5.3.2 (TEXT)
-    // Until the queue is gone, as far as is known, but not for
-    // more than three rounds.
+    // Until the queue is gone, as far as is known, but not for more than three
+    // rounds.
     fn check_drain_done(&mut self, window: &Window, ack: &Delivered) {
         const ROUNDS: u64 = 3;
         if self.state == BbrState::Drain

@@ -50,7 +50,8 @@ impl ProbeRtt {
 
 impl Bbr {
     //= draft-ietf-ccwg-bbr-06#section-5.3.4.3 (TEXT)
-    // The shortest of ten seconds counts; that of five says when to look for one.
+    // The shortest of ten seconds counts; that of five says when to look for
+    // one.
     pub(super) fn update_min_rtt(&mut self, ack: &Delivered) {
         let rtt = &mut self.rtt;
         rtt.expired = ack.now > rtt.recent_at + INTERVAL;

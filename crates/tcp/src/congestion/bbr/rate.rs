@@ -113,8 +113,8 @@ impl Sampler {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-4.1.2.2 (TEXT)
-    // Where nothing was in flight, the time before says nothing
-    // about the network: the interval begins now.
+    // Where nothing was in flight, the time before says nothing about the
+    // network: the interval begins now.
     /// Something was sent; what was sent for the first time ended at `old_nxt`
     /// before and ends at `nxt` now, and `before` and `after` were in flight.
     pub(super) fn on_sent(&mut self, now: Instant, old_nxt: SeqNum, nxt: SeqNum, before: u32, after: u32) {
@@ -162,8 +162,7 @@ impl Sampler {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-4.1.2.3 (TEXT)
-    // UpdateRateSample: Of all that an acknowledgment covers,
-    // what was sent last tells.
+    // Of all that an acknowledgment covers, what was sent last tells.
     /// `run` has arrived.
     pub(super) fn on_delivered(&mut self, now: Instant, run: &Run) {
         let known = self.ahead.min(run.len());
@@ -194,8 +193,8 @@ impl Sampler {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-4.1.3.5.1 (TEXT)
-    // Else all behind a hole would seem to arrive when it is
-    // filled, at a rate that no path has.
+    // Else all behind a hole would seem to arrive when it is filled, at a rate
+    // that no path has.
     /// Without SACK: a duplicate acknowledgment says that some segment of `size`
     /// bytes, of the `flight` that is not acknowledged, has arrived.
     pub(super) fn on_duplicate(&mut self, now: Instant, size: u32, flight: u32) {
@@ -210,9 +209,9 @@ impl Sampler {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-4.1.2.3 (TEXT)
-    // GenerateRateSample: No faster than it was sent, nor than
-    // it was acknowledged; what took less than the shortest round trip is the
-    // acknowledgment of another copy (section 4.1.3.5).
+    // No faster than it was sent, nor than it was acknowledged; what took less
+    // than the shortest round trip is the acknowledgment of another copy
+    // (section 4.1.3.5).
     /// All of an acknowledgment was looked at. Says what it tells, if anything.
     pub(super) fn take(&mut self, una: SeqNum, min_rtt: Option<Duration>) -> Option<Sample> {
         if self.delivered > self.app_limited {
@@ -277,8 +276,8 @@ impl Sampler {
     }
 
     //= draft-ietf-ccwg-bbr-06#section-4.1.2.4 (TEXT)
-    // What is delivered until the gap has left the path is no
-    // measure of the path.
+    // What is delivered until the gap has left the path is no measure of the
+    // path.
     /// The application keeps the sender waiting, with `in_flight` bytes out.
     pub(super) fn mark_app_limited(&mut self, in_flight: u32) {
         self.app_limited = (self.delivered + u64::from(in_flight)).max(1);
