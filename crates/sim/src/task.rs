@@ -318,6 +318,11 @@ impl Task {
         self.end
     }
 
+    /// Whether it has finished its own direction.
+    pub fn has_shut(&self) -> bool {
+        self.shut
+    }
+
     /// Whether both directions ended regularly for it.
     pub fn has_finished(&self) -> bool {
         self.shut && self.eof
