@@ -132,6 +132,7 @@ impl World {
             mtu: MTU,
             tx_ipv4_checksum: false,
             tx_tcp_checksum: bits & 1 == 1,
+            tx_tso: false,
             rx_checksum: false,
         };
         let mut stack = Stack::new(config, &capabilities, [bits; 16]).expect("a good configuration");
@@ -485,9 +486,12 @@ impl World {
                 break;
             }
         }
-        self.now += Duration::from_secs(300);
-        self.stack.on_timeout(self.now);
-        self.turn();
+        // A reset waits for its neighbour, who is asked for three times.
+        for wait in [1, 1, 1, 1, 300] {
+            self.now += Duration::from_secs(wait);
+            self.stack.on_timeout(self.now);
+            self.turn();
+        }
         assert_eq!(self.stack.connections(), 0, "no slot stays in use");
         assert_eq!(self.stack.received_held(), 0, "no received byte stays held");
     }

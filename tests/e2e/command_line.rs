@@ -213,7 +213,7 @@ fn of_each_feature_it_is_told_whether_a_port_has_it_was_asked_for_it_and_uses_it
     assert_eq!(told(&refused, "tx_tcp_checksum"), [true, false, false]);
     let tap = features(GOOD, "wire.queues=2", &namespace);
     assert_eq!(told(&tap, "rx_checksum"), [true, true, false]);
-    assert_eq!(told(&tap, "tso"), [true, false, false]);
+    assert_eq!(told(&tap, "tso"), [true, true, false]);
     assert_eq!(told(&tap, "rss"), [true, true, false]);
     assert_eq!(tap["queues"]["got"], 2, "{tap}");
 }

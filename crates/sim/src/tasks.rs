@@ -132,14 +132,14 @@ impl Tasks {
             }
             let regular = matches!(task.end(), Some(TaskEnd::GaveBack | TaskEnd::Closed(Finished)));
             // A SYN with a newer number ends the peer's TIME-WAIT, whoever sent it
-            // (RFC 9293 section 3.10.7.4); our FIN again then meets nobody. The peer's
-            // may wait to be read at that moment.
+            // (RFC 9293 section 3.10.7.4); our FIN again then meets nobody. What the
+            // peer sent may still wait to be read at that moment, and is lost.
             let missed_the_last_ack = excuses.attacked
                 && task.has_shut()
                 && other.has_finished()
                 && matches!(task.end(), Some(TaskEnd::Closed(ResetByPeer)));
             let fine = if plan.is_clean() {
-                (regular || missed_the_last_ack) && task.is_complete()
+                (regular && task.is_complete()) || missed_the_last_ack
             } else {
                 let cut_off = matches!(
                     task.end(),

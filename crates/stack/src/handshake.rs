@@ -217,8 +217,10 @@ impl Stack {
         };
         let mac = if next_hop == tuple.remote_addr {
             // Hosts that are not there, whose SYNs were forged, must not fill the
-            // neighbour cache; one that is there asks for us, or sends its SYN again.
-            self.neighbors.known(next_hop)
+            // neighbour cache. One that is there asks for us or sends its SYN again,
+            // unless it had the SYN-ACK and its own ACK got lost: it may wait for us
+            // to speak first.
+            self.neighbors.resolve_doubtful(now, next_hop)
         } else {
             // A router that has to be asked for first will be known next time.
             match self.neighbors.resolve(now, next_hop, &mut None) {

@@ -109,7 +109,10 @@ impl Connection {
         let pipe = self.pipe();
         let budget = self.congestion.window().saturating_sub(pipe);
         if self.recovery.frto == Frto::Probing {
-            let new = self.pick_new(budget, room);
+            //= rfc5682#section-2.1 (SHOULD)
+            // Two new segments at most, however much a model would let go: what was
+            // lost must find room beside them.
+            let new = self.pick_new(budget.min((2 * self.smss()).saturating_sub(pipe)), room);
             // Nagle's algorithm may hold it back; then what is lost must go on.
             if new.is_some() || self.snd.nxt != self.recovery.recover {
                 return new;

@@ -1,7 +1,7 @@
 //! Losing, finding out, and sending again.
 
 use crore_base::Duration;
-use crore_tcp::{CloseReason, Config, Event, PathMtuVerdict, Stats};
+use crore_tcp::{CloseReason, Config, CongestionKind, Event, PathMtuVerdict, Stats};
 use crore_wire::{SackBlocks, Segment, Timestamps};
 
 use crate::lone::{ACK, IRS, ISS, Lone, MSS, path, plain, seg, syn};
@@ -537,6 +537,33 @@ fn without_timestamps_new_data_asks_whether_a_timeout_was_false() {
             assert_eq!(lone.data(), full([8, 9]), "and new data goes on");
         }
     }
+}
+
+/// Protects what was lost from waiting for a time-out each, where a model of the path
+/// lets more go than slow start would.
+#[test]
+fn with_a_model_too_what_was_lost_finds_room_beside_the_new_data() {
+    let config = Config {
+        congestion: CongestionKind::Bbr,
+        ..plain()
+    };
+    let mut lone = Lone::established(config);
+    lone.conn.write(&text(1, 6 * MSS as usize)).expect("open");
+    while lone.conn.stats().timeouts == 0 {
+        lone.out();
+        lone.wait();
+    }
+    assert_eq!(lone.data(), full([0]), "the head");
+    lone.conn.write(&text(2, 8 * MSS as usize)).expect("open");
+    lone.recv(&seg(ACK, 1, 1 + M), b"");
+    let mut new = lone.data();
+    lone.pass(Duration::from_millis(50));
+    new.extend(lone.data());
+    assert_eq!(new, full([6, 7]), "two, and no more");
+    lone.recv(&seg(ACK, 1, 1 + M), b"");
+    lone.pass(Duration::from_millis(50));
+    assert_eq!(lone.data()[..1], full([1]), "a duplicate: it was lost");
+    assert_eq!(lone.conn.stats().timeouts, 1, "and no other is waited for");
 }
 
 //= rfc5682#section-3.1 (SHOULD)
