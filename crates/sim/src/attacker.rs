@@ -28,15 +28,18 @@ pub struct Attacker {
     /// By time, then by number.
     planned: BTreeMap<(Instant, usize), (End, Chunk)>,
     count: usize,
+    early: bool,
 }
 
 impl Attacker {
-    /// One whose doings `seed` determines.
-    pub fn new(seed: u64) -> Self {
+    /// One whose doings `seed` determines. `early` says that servers may answer before
+    /// their clients have seen a SYN-ACK (RFC 7413).
+    pub fn new(seed: u64, early: bool) -> Self {
         Self {
             prng: Prng::stream(seed, 200),
             planned: BTreeMap::new(),
             count: 0,
+            early,
         }
     }
 
@@ -90,8 +93,8 @@ impl Attacker {
             }
             // While a connection is being opened any SYN is believed: a simultaneous
             // open has nothing else to go by. What is sent then is a SYN, or the
-            // reset that answers a wrong acknowledgment.
-            2 if segment.flags.intersects(Flags::SYN | Flags::RST) => return None,
+            // reset that answers a wrong acknowledgment, or an early server's data.
+            2 if self.early || segment.flags.intersects(Flags::SYN | Flags::RST) => return None,
             2 => {
                 forged.flags = Flags::SYN;
                 forged.seq = anywhere;

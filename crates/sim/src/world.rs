@@ -53,9 +53,12 @@ impl World {
         let link = left.link();
         let trace = Rc::new(RefCell::new(trace));
         let sink = Rc::clone(&trace);
-        let attacker = scenario
-            .attacked
-            .then(|| Rc::new(RefCell::new(Attacker::new(scenario.seed))));
+        let attacker = scenario.attacked.then(|| {
+            Rc::new(RefCell::new(Attacker::new(
+                scenario.seed,
+                scenario.serves_early(),
+            )))
+        });
         let observer = attacker.clone();
         link.set_tap(Some(Box::new(move |tapped| {
             sink.borrow_mut().record(tapped);
